@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! dma-buf interconnect core, and home of the crate `kernel_ext`.
+
+use kernel::prelude::*;
+
+struct DmaBufIc;
+
+impl kernel::Module for DmaBufIc {
+    fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+module! {
+    type: DmaBufIc,
+    name: "dma_buf_ic",
+    authors: ["hlrs developers"],
+    description: "dma-buf interconnect core",
+    license: "GPL",
+    imports_ns: ["DMA_BUF"],
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Userspace interface of the hlrs accelerator driver.
+ *
+ * The device is a DRM accel node, /dev/accel/accelN, one for the physical
+ * function and one for each virtual function that the driver is bound to.
+ * Rules that hold for every ioctl:
+ *
+ *  - An argument structure that has @extensions must have it 0: there are no
+ *    extensions yet. Fields named pad or reserved, and bits of flags that are
+ *    not defined here, must be zero. Otherwise the call fails with -EINVAL.
+ *  - A call that fails has changed nothing, unless its description says more.
+ *  - After the device was removed every call fails with -ENODEV. During a
+ *    reset calls wait for its end.
+ *  - Structures have the same layout for 32- and 64-bit processes.
+ *
+ * Copying memory of an unreadable or unwritable argument fails with -EFAULT,
+ * allocation failures with -ENOMEM, a pending signal with -EINTR or a restart
+ * of the call; this is not repeated below.
+ */
+#ifndef _UAPI_DRM_HLRS_ACCEL_H_
+#define _UAPI_DRM_HLRS_ACCEL_H_
+
+#include <drm/drm.h>
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/* Version of this interface; minor grows with every addition. */
+#define DRM_HLRS_ABI_MAJOR	1
+#define DRM_HLRS_ABI_MINOR	0
+
+/* Ioctl numbers, relative to DRM_COMMAND_BASE. */
+enum drm_hlrs_ioctl_id {
+	DRM_HLRS_DEVICE_QUERY = 0,
+	DRM_HLRS_MEM_CREATE,
+	DRM_HLRS_MEM_MMAP_OFFSET,
+	DRM_HLRS_MEM_COPY,
+	DRM_HLRS_MEM_FILL,
+	DRM_HLRS_MEM_CRC32C,
+	DRM_HLRS_MEM_WAIT,
+};
+
+#define DRM_IOCTL_HLRS(nr, type) \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_HLRS_##nr, struct drm_hlrs_##type)
+
+#define DRM_IOCTL_HLRS_DEVICE_QUERY	DRM_IOCTL_HLRS(DEVICE_QUERY, device_query)
+#define DRM_IOCTL_HLRS_MEM_CREATE	DRM_IOCTL_HLRS(MEM_CREATE, mem_create)
+#define DRM_IOCTL_HLRS_MEM_MMAP_OFFSET	DRM_IOCTL_HLRS(MEM_MMAP_OFFSET, mem_mmap_offset)
+#define DRM_IOCTL_HLRS_MEM_COPY		DRM_IOCTL_HLRS(MEM_COPY, mem_copy)
+#define DRM_IOCTL_HLRS_MEM_FILL		DRM_IOCTL_HLRS(MEM_FILL, mem_fill)
+#define DRM_IOCTL_HLRS_MEM_CRC32C	DRM_IOCTL_HLRS(MEM_CRC32C, mem_crc32c)
+#define DRM_IOCTL_HLRS_MEM_WAIT		DRM_IOCTL_HLRS(MEM_WAIT, mem_wait)
+
+/**
+ * struct drm_hlrs_device_query - ask the driver about the device
+ *
+ * With @size 0 the call only sets @size to the number of bytes that the answer
+ * takes. Otherwise @size must be at least that number (-EINVAL), the answer
+ * goes to @data, and @size is set to the number of bytes written. An unknown
+ * @query fails with -EINVAL.
+ */
+struct drm_hlrs_device_query {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+#define DRM_HLRS_DEVICE_QUERY_INFO		0	/* struct drm_hlrs_query_info */
+#define DRM_HLRS_DEVICE_QUERY_MEM_REGIONS	1	/* struct drm_hlrs_query_mem_regions */
+#define DRM_HLRS_DEVICE_QUERY_ENGINES		2	/* struct drm_hlrs_query_engines */
+	/** @query: what is asked, DRM_HLRS_DEVICE_QUERY_* */
+	__u32 query;
+
+	/** @size: in, room at @data; out, size of the answer; bytes */
+	__u32 size;
+
+	/** @data: user pointer to the answer */
+	__u64 data;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_query_info - the device, DRM_HLRS_DEVICE_QUERY_INFO
+ */
+struct drm_hlrs_query_info {
+	/** @abi_major: DRM_HLRS_ABI_MAJOR of the driver */
+	__u32 abi_major;
+
+	/** @abi_minor: DRM_HLRS_ABI_MINOR of the driver */
+	__u32 abi_minor;
+
+	/** @device_id: PCI vendor in the low 16 bits, PCI device in the high 16 */
+	__u32 device_id;
+
+	/** @revision: PCI revision */
+	__u32 revision;
+
+	/** @uid: unique number of the card, the same for a PF and its VFs */
+	__u64 uid;
+
+#define DRM_HLRS_SRIOV_NONE	0	/* a PF without SR-IOV */
+#define DRM_HLRS_SRIOV_PF	1
+#define DRM_HLRS_SRIOV_VF	2
+	/** @sriov_mode: DRM_HLRS_SRIOV_* */
+	__u32 sriov_mode;
+
+	/** @vf_id: 0 on a PF, otherwise the number of the VF, from 1 */
+	__u32 vf_id;
+
+#define DRM_HLRS_CAP_P2P	(1ull << 0)	/* exports can be imported by PCIe peers */
+#define DRM_HLRS_CAP_LINK	(1ull << 1)	/* the card has a link to another card */
+	/** @capabilities: DRM_HLRS_CAP_* */
+	__u64 capabilities;
+
+	/** @max_copy_size: largest size of one copy, fill or checksum, bytes */
+	__u64 max_copy_size;
+
+	/** @reserved: zero */
+	__u64 reserved[4];
+};
+
+/**
+ * struct drm_hlrs_mem_region - a place that memory can be allocated in
+ */
+struct drm_hlrs_mem_region {
+#define DRM_HLRS_MEM_CLASS_SYSMEM	0
+#define DRM_HLRS_MEM_CLASS_LMEM		1
+	/** @mem_class: DRM_HLRS_MEM_CLASS_* */
+	__u16 mem_class;
+
+	/** @instance: number of the region, its bit in &drm_hlrs_mem_create.region */
+	__u16 instance;
+
+	/** @min_page_size: smallest unit of allocation and alignment, bytes */
+	__u32 min_page_size;
+
+	/** @total_size: bytes of the region; 0 for system memory, which has no limit of its own */
+	__u64 total_size;
+
+	/** @used: bytes allocated now, by all clients */
+	__u64 used;
+
+	/** @cpu_visible_size: bytes of the region that the CPU and PCIe peers can reach */
+	__u64 cpu_visible_size;
+
+	/** @cpu_visible_used: bytes allocated of the CPU-visible part */
+	__u64 cpu_visible_used;
+
+	/** @reserved: zero */
+	__u64 reserved[3];
+};
+
+/**
+ * struct drm_hlrs_query_mem_regions - DRM_HLRS_DEVICE_QUERY_MEM_REGIONS
+ */
+struct drm_hlrs_query_mem_regions {
+	/** @num_regions: elements of @regions */
+	__u32 num_regions;
+
+	/** @pad: zero */
+	__u32 pad;
+
+	/** @regions: the regions */
+	struct drm_hlrs_mem_region regions[];
+};
+
+/**
+ * struct drm_hlrs_engine - engines of one class
+ */
+struct drm_hlrs_engine {
+#define DRM_HLRS_ENGINE_CLASS_COPY	0
+#define DRM_HLRS_ENGINE_CLASS_NIC	1
+	/** @engine_class: DRM_HLRS_ENGINE_CLASS_* */
+	__u16 engine_class;
+
+	/** @capacity: number of engines of the class */
+	__u16 capacity;
+
+	/** @pad: zero */
+	__u32 pad;
+
+	/** @reserved: zero */
+	__u64 reserved[3];
+};
+
+/**
+ * struct drm_hlrs_query_engines - DRM_HLRS_DEVICE_QUERY_ENGINES
+ */
+struct drm_hlrs_query_engines {
+	/** @num_engines: elements of @engines */
+	__u32 num_engines;
+
+	/** @pad: zero */
+	__u32 pad;
+
+	/** @engines: the classes */
+	struct drm_hlrs_engine engines[];
+};
+
+/**
+ * struct drm_hlrs_mem_create - create a buffer
+ *
+ * The memory is zero when the call returns. It is closed with
+ * DRM_IOCTL_GEM_CLOSE, shared with DRM_IOCTL_PRIME_HANDLE_TO_FD.
+ *
+ * Errors: -EINVAL, @size is 0 or not a multiple of @page_size, or @page_size
+ * is not one of the allowed, or a flag does not fit the region; -ENXIO, no
+ * such region; -E2BIG, @size is larger than the region; -ENOSPC, the region,
+ * or the CPU-visible part of it, is full, or no contiguous range is left.
+ */
+struct drm_hlrs_mem_create {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @size: bytes */
+	__u64 size;
+
+	/** @region: instance of a memory region, from the query */
+	__u32 region;
+
+#define DRM_HLRS_MEM_CONTIGUOUS		(1u << 0)	/* LMEM: one contiguous range */
+#define DRM_HLRS_MEM_CPU_VISIBLE	(1u << 1)	/* LMEM: inside the aperture */
+	/** @flags: DRM_HLRS_MEM_* */
+	__u32 flags;
+
+	/**
+	 * @page_size: least alignment and size of each block of the buffer: 0
+	 * for the region's minimum, otherwise 4096, 65536 or 2097152. System
+	 * memory takes 0 and 4096.
+	 */
+	__u32 page_size;
+
+	/** @handle: out, the GEM handle */
+	__u32 handle;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_mmap_offset - offset for mmap() on the device file
+ *
+ * An access to a mapping whose memory is gone (device removed or reset,
+ * buffer revoked) raises SIGBUS.
+ *
+ * Errors: -ENOENT, no such handle; -ENXIO, part of the buffer lies outside
+ * the aperture; -EOPNOTSUPP, the buffer was imported.
+ */
+struct drm_hlrs_mem_mmap_offset {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @offset: out, for mmap() */
+	__u64 offset;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/*
+ * For MEM_COPY and MEM_FILL: return when the job is queued, not when it is
+ * done. MEM_WAIT, and every other user of the buffers, waits for it.
+ */
+#define DRM_HLRS_MEM_OP_ASYNC	(1u << 0)
+
+/**
+ * struct drm_hlrs_mem_copy - copy between buffers by the device
+ *
+ * Source and destination may be the same buffer, but not overlap.
+ *
+ * Errors, of this and the next two: -ENOENT, no such handle; -EINVAL, @size is
+ * 0, or the ranges overlap; -ERANGE, a range ends beyond its buffer;
+ * -EOVERFLOW, offset plus size exceeds 64 bits; -EIO, the device reported a
+ * fault; -ETIMEDOUT, the job did not end in time and its queue was reset;
+ * -ECANCELED, the device was reset before the job ended. When one of the last
+ * three is returned the destination is undefined.
+ */
+struct drm_hlrs_mem_copy {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @src_handle: GEM handle of the source */
+	__u32 src_handle;
+
+	/** @dst_handle: GEM handle of the destination */
+	__u32 dst_handle;
+
+	/** @src_offset: bytes */
+	__u64 src_offset;
+
+	/** @dst_offset: bytes */
+	__u64 dst_offset;
+
+	/** @size: bytes */
+	__u64 size;
+
+	/** @flags: DRM_HLRS_MEM_OP_* */
+	__u32 flags;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_fill - fill a range of a buffer by the device
+ *
+ * @pattern is laid down little-endian and repeated from @offset on. Errors as
+ * for &struct drm_hlrs_mem_copy.
+ */
+struct drm_hlrs_mem_fill {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+	/** @flags: DRM_HLRS_MEM_OP_* */
+	__u32 flags;
+
+	/** @offset: bytes */
+	__u64 offset;
+
+	/** @size: bytes */
+	__u64 size;
+
+	/** @pattern: eight bytes */
+	__u64 pattern;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_crc32c - checksum of a range of a buffer by the device
+ *
+ * CRC-32C (Castagnoli) as in iSCSI and ext4. Errors as for &struct
+ * drm_hlrs_mem_copy.
+ */
+struct drm_hlrs_mem_crc32c {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @offset: bytes */
+	__u64 offset;
+
+	/** @size: bytes */
+	__u64 size;
+
+	/** @crc: in, the checksum of what comes before the range, or 0; out, the checksum */
+	__u32 crc;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_wait - wait until nothing uses a buffer any more
+ *
+ * Waits for all jobs, of whatever process and device, that read or write the
+ * buffer. Errors: -ENOENT, no such handle; -ETIME, the time is up; -EIO, one
+ * of the jobs of this device that wrote the buffer failed since the last wait
+ * that reported it.
+ */
+struct drm_hlrs_mem_wait {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @timeout_ns: longest time to wait, relative, nanoseconds; 0 only asks */
+	__u64 timeout_ns;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _UAPI_DRM_HLRS_ACCEL_H_ */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads for the crate ext_bindings: the kernel headers that the
+ * kernel crate's own bindings do not cover, and the prototypes of the helpers.
+ * Sorted alphabetically. What is taken from them is listed in bindgen_parameters.
+ */
+#include <linux/hrtimer_types.h>
+
+#include <drm/drm_accel.h>
+#include <drm/drm_debugfs.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_prime.h>
+#include <drm/drm_print.h>
+#include <drm/drm_vma_manager.h>
+#include <linux/anon_inodes.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-resv.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/sync_file.h>
+
+#include "../helpers/helpers.h"

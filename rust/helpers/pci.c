@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/pci.h>
+
+struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev)
+{
+	return pci_physfn(dev);
+}
+EXPORT_SYMBOL_GPL(ext_helper_pci_physfn);
