@@ -8,7 +8,7 @@ struct Hlrs;
 
 impl kernel::Module for Hlrs {
     fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
-        kernel_ext::physfn(core::ptr::null_mut());
+
         pr_info!("{}\n", hlrs_abi::HLRS_NR_QUEUES);
         Ok(Self)
     }

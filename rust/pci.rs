@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI: SR-IOV and reset callbacks, and what `kernel::pci` does not wrap yet.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
+//!
+//! [`Adapter`] registers a driver as `kernel::pci::Adapter` does and adds the callbacks of
+//! [`Driver`]. [`DeviceExt`] adds methods to `kernel::pci::Device`.
+
+mod adapter;
+mod device;
+
+pub use self::adapter::{
+    Adapter,
+    Driver, //
+};
+pub use self::device::{
+    DeviceExt,
+    EnabledDevice,
+    Sriov, //
+};
