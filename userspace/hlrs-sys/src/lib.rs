@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Userspace ABI of the hlrs accelerator driver, as in its header
+//! `include/uapi/drm/hlrs_accel.h`, where every structure and every error is
+//! documented.
+//!
+//! The types and numbers are generated from the header by bindgen, and the
+//! result is part of the crate, so that building it takes nothing but a Rust
+//! compiler. `tests/generated.rs` regenerates and compares; `tests/layout.rs`
+//! pins sizes and offsets and has C compilers for 32 and 64 bits check the
+//! same table.
+//!
+//! A safe interface is in the crate `hlrs`.
+#![no_std]
+
+#[allow(missing_docs, non_camel_case_types, clippy::missing_safety_doc)]
+#[allow(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+mod bindings;
+
+pub use bindings::*;
+
+use core::ffi::c_char;
+use core::ffi::c_int;
+use core::mem::size_of;
+
+/// Argument of [`DRM_IOCTL_VERSION`]: name and version of a DRM driver.
+///
+/// Written by hand, because it is the one structure here that differs between
+/// 32 and 64 bits.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+#[allow(missing_docs, non_camel_case_types)]
+pub struct drm_version {
+    pub version_major: c_int,
+    pub version_minor: c_int,
+    pub version_patchlevel: c_int,
+    pub name_len: usize,
+    pub name: *mut c_char,
+    pub date_len: usize,
+    pub date: *mut c_char,
+    pub desc_len: usize,
+    pub desc: *mut c_char,
+}
+
+/// Number of the DRM core's ioctl that tells name and version of the driver.
+pub const DRM_IOCTL_VERSION: u32 =
+    (3 << 30) | ((size_of::<drm_version>() as u32) << 16) | (0x64 << 8);
+/// Number of the ioctl that takes a [`drm_gem_close`].
+pub const DRM_IOCTL_GEM_CLOSE: u32 = HLRS_SYS_IOCTL_GEM_CLOSE;
+/// Number of the ioctl that takes a [`drm_prime_handle`] and sets its `fd`.
+pub const DRM_IOCTL_PRIME_HANDLE_TO_FD: u32 = HLRS_SYS_IOCTL_PRIME_HANDLE_TO_FD;
+/// Number of the ioctl that takes a [`drm_prime_handle`] and sets its `handle`.
+pub const DRM_IOCTL_PRIME_FD_TO_HANDLE: u32 = HLRS_SYS_IOCTL_PRIME_FD_TO_HANDLE;
+
+/// [`drm_prime_handle`]: the descriptor is closed on exec.
+pub const DRM_CLOEXEC: u32 = HLRS_SYS_DRM_CLOEXEC;
+/// [`drm_prime_handle`]: the descriptor may be mapped for writing.
+pub const DRM_RDWR: u32 = HLRS_SYS_DRM_RDWR;
+
+/// Number of the ioctl that takes a [`drm_hlrs_device_query`].
+pub const DRM_IOCTL_HLRS_DEVICE_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_DEVICE_QUERY;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_create`].
+pub const DRM_IOCTL_HLRS_MEM_CREATE: u32 = HLRS_SYS_IOCTL_HLRS_MEM_CREATE;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_mmap_offset`].
+pub const DRM_IOCTL_HLRS_MEM_MMAP_OFFSET: u32 = HLRS_SYS_IOCTL_HLRS_MEM_MMAP_OFFSET;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_copy`].
+pub const DRM_IOCTL_HLRS_MEM_COPY: u32 = HLRS_SYS_IOCTL_HLRS_MEM_COPY;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_fill`].
+pub const DRM_IOCTL_HLRS_MEM_FILL: u32 = HLRS_SYS_IOCTL_HLRS_MEM_FILL;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_crc32c`].
+pub const DRM_IOCTL_HLRS_MEM_CRC32C: u32 = HLRS_SYS_IOCTL_HLRS_MEM_CRC32C;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_wait`].
+pub const DRM_IOCTL_HLRS_MEM_WAIT: u32 = HLRS_SYS_IOCTL_HLRS_MEM_WAIT;
+
+/// The number of every ioctl here with its name in C.
+pub const IOCTLS: [(&str, u32); 11] = [
+    ("DRM_IOCTL_HLRS_DEVICE_QUERY", DRM_IOCTL_HLRS_DEVICE_QUERY),
+    ("DRM_IOCTL_HLRS_MEM_CREATE", DRM_IOCTL_HLRS_MEM_CREATE),
+    (
+        "DRM_IOCTL_HLRS_MEM_MMAP_OFFSET",
+        DRM_IOCTL_HLRS_MEM_MMAP_OFFSET,
+    ),
+    ("DRM_IOCTL_HLRS_MEM_COPY", DRM_IOCTL_HLRS_MEM_COPY),
+    ("DRM_IOCTL_HLRS_MEM_FILL", DRM_IOCTL_HLRS_MEM_FILL),
+    ("DRM_IOCTL_HLRS_MEM_CRC32C", DRM_IOCTL_HLRS_MEM_CRC32C),
+    ("DRM_IOCTL_HLRS_MEM_WAIT", DRM_IOCTL_HLRS_MEM_WAIT),
+    ("DRM_IOCTL_VERSION", DRM_IOCTL_VERSION),
+    ("DRM_IOCTL_GEM_CLOSE", DRM_IOCTL_GEM_CLOSE),
+    ("DRM_IOCTL_PRIME_HANDLE_TO_FD", DRM_IOCTL_PRIME_HANDLE_TO_FD),
+    ("DRM_IOCTL_PRIME_FD_TO_HANDLE", DRM_IOCTL_PRIME_FD_TO_HANDLE),
+];

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ioctls, each bound to the structure that it takes.
+
+use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::ioctl;
+
+use hlrs_sys as sys;
+
+/// An argument structure of a DRM ioctl.
+///
+/// # Safety
+///
+/// The ioctl `NUMBER` of an hlrs node must read and write nothing but the
+/// structure itself, and memory that pointers in it designate.
+pub(crate) unsafe trait Argument {
+    /// Number of the ioctl.
+    const NUMBER: u32;
+}
+
+macro_rules! argument {
+    ($($type:ident => $number:ident),* $(,)?) => {
+        // SAFETY: the numbers encode the size of the structure, both come from
+        // one header, and what each ioctl accesses is documented there.
+        $(unsafe impl Argument for sys::$type {
+            const NUMBER: u32 = sys::$number;
+        })*
+    };
+}
+
+argument! {
+    drm_version => DRM_IOCTL_VERSION,
+    drm_gem_close => DRM_IOCTL_GEM_CLOSE,
+    drm_hlrs_device_query => DRM_IOCTL_HLRS_DEVICE_QUERY,
+    drm_hlrs_mem_create => DRM_IOCTL_HLRS_MEM_CREATE,
+    drm_hlrs_mem_mmap_offset => DRM_IOCTL_HLRS_MEM_MMAP_OFFSET,
+    drm_hlrs_mem_copy => DRM_IOCTL_HLRS_MEM_COPY,
+    drm_hlrs_mem_fill => DRM_IOCTL_HLRS_MEM_FILL,
+    drm_hlrs_mem_crc32c => DRM_IOCTL_HLRS_MEM_CRC32C,
+    drm_hlrs_mem_wait => DRM_IOCTL_HLRS_MEM_WAIT,
+}
+
+struct Call<'a, T> {
+    number: u32,
+    arg: &'a mut T,
+}
+
+// SAFETY: `as_ptr` is an exclusively borrowed structure that stays valid for
+// the call, and whose size is encoded in the opcode.
+unsafe impl<T> ioctl::Ioctl for Call<'_, T> {
+    type Output = ();
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> ioctl::Opcode {
+        self.number as ioctl::Opcode
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        (&raw mut *self.arg).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        _: ioctl::IoctlOutput,
+        _: *mut c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        Ok(())
+    }
+}
+
+/// Performs the ioctl once.
+///
+/// # Safety
+///
+/// Pointers in `arg` must designate memory that the ioctl may access as
+/// documented.
+pub(crate) unsafe fn once<T: Argument>(fd: BorrowedFd<'_>, arg: &mut T) -> Result<(), Errno> {
+    // SAFETY: `Argument` promises that the ioctl touches the structure and what
+    // it points to, and the caller answers for the pointers.
+    unsafe {
+        ioctl::ioctl(
+            fd,
+            Call {
+                number: T::NUMBER,
+                arg,
+            },
+        )
+    }
+}
+
+/// Performs the ioctl, again when a signal interrupted it.
+///
+/// # Safety
+///
+/// As for [`once`].
+pub(crate) unsafe fn call<T: Argument>(fd: BorrowedFd<'_>, arg: &mut T) -> Result<(), Errno> {
+    loop {
+        // SAFETY: forwarded to the caller.
+        match unsafe { once(fd, arg) } {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Which way a [`prime`] call goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Prime {
+    HandleToFd,
+    FdToHandle,
+}
+
+/// The two ioctls that share `drm_prime_handle`.
+pub(crate) fn prime(
+    fd: BorrowedFd<'_>,
+    way: Prime,
+    arg: &mut sys::drm_prime_handle,
+) -> Result<(), Errno> {
+    let number = match way {
+        Prime::HandleToFd => sys::DRM_IOCTL_PRIME_HANDLE_TO_FD,
+        Prime::FdToHandle => sys::DRM_IOCTL_PRIME_FD_TO_HANDLE,
+    };
+    loop {
+        // SAFETY: both ioctls access the structure only, which has no pointers.
+        match unsafe {
+            ioctl::ioctl(
+                fd,
+                Call {
+                    number,
+                    arg: &mut *arg,
+                },
+            )
+        } {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

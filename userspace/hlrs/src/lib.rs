@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Safe interface to hlrs accelerators.
+//!
+//! An accelerator has memory of its own, LMEM, and engines that copy, fill and
+//! checksum. The crate has one type for each thing that the driver hands out:
+//!
+//! - [`Device`]: an open accel node. [`list`] finds the nodes of this machine.
+//! - [`Buffer`]: memory of the device, or system memory that it can reach.
+//! - [`Mapping`]: a buffer in the address space of the process.
+//! - [`DmaBuf`]: a buffer in a file descriptor, to hand to another device.
+//! - [`Job`]: work that the device was given and has perhaps not done yet.
+//!
+//! [`PhysicalFunction`] divides a card into virtual functions, and [`Usage`]
+//! tells what an open device has consumed.
+//!
+//! Each is released when it is dropped. A [`Buffer`] keeps its device open, a
+//! [`Mapping`] and a [`DmaBuf`] keep the memory alive on their own.
+//!
+//! ```no_run
+//! # fn main() -> hlrs::Result<()> {
+//! let nodes = hlrs::list()?;
+//! let (first, second) = (nodes[0].open()?, nodes[1].open()?);
+//!
+//! // Eight MiB of the first card's memory, filled by its engine ...
+//! let there = first.buffer(8 << 20).cpu_visible().create()?;
+//! there.fill(0, there.size(), 0x0123_4567_89ab_cdef)?;
+//!
+//! // ... pulled over by the engine of the second, without passing host memory.
+//! let window = second.import(&there.export()?)?;
+//! let here = second.buffer(8 << 20).create()?;
+//! here.copy_from(0, &window, 0, here.size())?;
+//! assert_eq!(there.crc32c(0, there.size())?, here.crc32c(0, here.size())?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Errors
+//!
+//! An [`Error`] names the operation with its arguments, the error number, and
+//! what the interface documents that number to mean for that operation.
+//!
+//! # When a device disappears
+//!
+//! After a device was unplugged or unbound every operation fails with `ENODEV`,
+//! and touching a [`Mapping`] of its memory raises `SIGBUS`, which ends the
+//! process unless it handles the signal.
+
+mod buffer;
+mod counters;
+mod crc32c;
+mod device;
+mod dmabuf;
+mod error;
+mod fdinfo;
+mod ioctl;
+mod job;
+mod mapping;
+mod node;
+mod query;
+mod sriov;
+
+pub use buffer::Buffer;
+pub use buffer::BufferBuilder;
+pub use counters::Counters;
+pub use crc32c::crc32c;
+pub use device::Device;
+pub use dmabuf::DmaBuf;
+pub use error::Cause;
+pub use error::Error;
+pub use error::Operation;
+pub use error::Result;
+pub use fdinfo::MemoryUsage;
+pub use fdinfo::Usage;
+pub use job::Job;
+pub use mapping::Mapping;
+pub use node::list;
+pub use node::Function;
+pub use node::Node;
+pub use query::EngineClass;
+pub use query::Engines;
+pub use query::Info;
+pub use query::Region;
+pub use query::RegionClass;
+pub use query::SriovMode;
+pub use rustix::io::Errno;
+pub use sriov::PhysicalFunction;
