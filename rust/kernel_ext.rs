@@ -6,6 +6,8 @@
 //! module is the name it would have in the `kernel` crate.
 
 pub mod pci;
+pub mod sysfs;
+pub mod workqueue;
 
 /// Prefix of the messages of this crate, which is no module of its own.
 const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
