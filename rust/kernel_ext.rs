@@ -5,6 +5,9 @@
 //! Each module stands for itself and is written to be sent upstream as it is: the name of the
 //! module is the name it would have in the `kernel` crate.
 
+pub mod dma_fence;
+pub mod dma_resv;
+pub mod drm;
 pub mod pci;
 pub mod sysfs;
 pub mod workqueue;

@@ -7,5 +7,11 @@
 
 #include "helpers.h"
 
+#include "dma_buf.c"
+#include "dma_fence.c"
+#include "dma_mapping.c"
+#include "dma_resv.c"
+#include "drm_gem.c"
 #include "drm_vma_manager.c"
+#include "mm.c"
 #include "pci.c"

@@ -7,8 +7,44 @@
 #define EXT_HELPERS_H
 
 #include <drm/drm_gem.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
 #include <linux/pci.h>
 
+void ext_helper_get_dma_buf(struct dma_buf *dmabuf);
+
+void ext_helper_dma_fence_get(struct dma_fence *fence);
+void ext_helper_dma_fence_put(struct dma_fence *fence);
+bool ext_helper_dma_fence_is_signaled(struct dma_fence *fence);
+
+int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr);
+u64 ext_helper_dma_get_mask(struct device *dev);
+unsigned int ext_helper_dma_get_max_seg_size(struct device *dev);
+unsigned long ext_helper_dma_get_seg_boundary(struct device *dev);
+
+int ext_helper_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
+int ext_helper_dma_resv_lock_interruptible(struct dma_resv *obj,
+					   struct ww_acquire_ctx *ctx);
+void ext_helper_dma_resv_lock_slow(struct dma_resv *obj,
+				   struct ww_acquire_ctx *ctx);
+bool ext_helper_dma_resv_trylock(struct dma_resv *obj);
+void ext_helper_dma_resv_unlock(struct dma_resv *obj);
+void ext_helper_dma_resv_assert_held(struct dma_resv *obj);
+void ext_helper_dma_resv_acquire_init(struct ww_acquire_ctx *ctx);
+void ext_helper_dma_resv_acquire_fini(struct ww_acquire_ctx *ctx);
+
+void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
+void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
+
+bool ext_helper_is_cow_mapping(vm_flags_t flags);
+unsigned long ext_helper_page_to_pfn(const struct page *page);
+pgprot_t ext_helper_pgprot_decrypted(pgprot_t prot);
+void ext_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags);
+
+struct pci_dev *ext_helper_pci_upstream_bridge(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev);
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
 				   struct address_space *file_mapping);

@@ -7,3 +7,9 @@ struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev)
 	return pci_physfn(dev);
 }
 EXPORT_SYMBOL_GPL(ext_helper_pci_physfn);
+
+struct pci_dev *ext_helper_pci_upstream_bridge(struct pci_dev *dev)
+{
+	return pci_upstream_bridge(dev);
+}
+EXPORT_SYMBOL_GPL(ext_helper_pci_upstream_bridge);
