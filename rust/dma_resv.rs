@@ -52,6 +52,7 @@ use core::{
 };
 
 mod acquire;
+mod fences;
 
 pub use acquire::lock_pair;
 

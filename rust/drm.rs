@@ -36,6 +36,7 @@
 //! Whoever keeps a reference to a [`Device`] or a [`gem::Object`] outside of what is listed here
 //! (a kernel thread, a work item, another module) has to keep the driver's module loaded as well.
 
+mod debug;
 pub mod device;
 pub mod driver;
 pub mod file;

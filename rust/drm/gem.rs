@@ -9,6 +9,7 @@
 //! mapped to userspace by page faults that end in [`DriverObject::fault`].
 
 mod object;
+mod resv;
 mod shmem;
 mod vm;
 

@@ -39,11 +39,14 @@ void ext_helper_dma_resv_acquire_fini(struct ww_acquire_ctx *ctx);
 void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
 void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
 
+void ext_helper_drm_dbg_args_ratelimited(struct drm_device *dev, const void *args);
+
 unsigned long ext_helper_page_to_pfn(const struct page *page);
 pgprot_t ext_helper_pgprot_decrypted(pgprot_t prot);
 void ext_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags);
 bool ext_helper_vma_is_cow_mapping(const struct vm_area_struct *vma);
 
+int ext_helper_pci_dev_domain_nr(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_upstream_bridge(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev);
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
