@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a test is given, and what it returns.
+
+use std::fmt;
+
+/// Why a test stopped early.
+#[derive(Debug)]
+pub enum Stop {
+    /// It failed, for this reason.
+    Failed(String),
+    /// It cannot run here, for this reason.
+    Skipped(String),
+}
+
+impl Stop {
+    pub fn failed(text: impl fmt::Display) -> Stop {
+        Stop::Failed(text.to_string())
+    }
+
+    pub fn skipped(text: impl fmt::Display) -> Stop {
+        Stop::Skipped(text.to_string())
+    }
+}
+
+impl From<hlrs::Error> for Stop {
+    fn from(err: hlrs::Error) -> Self {
+        Stop::Failed(err.to_string())
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(err: std::io::Error) -> Self {
+        Stop::Failed(err.to_string())
+    }
+}
+
+/// Result of a test and of the steps that it is made of.
+pub type Outcome<T = ()> = Result<T, Stop>;
+
+/// What a test is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Rounds asked for, if any.
+    pub rounds: Option<u32>,
+}
+
+impl Context {
+    /// Rounds of a test that does `short` unless asked for another number.
+    pub fn rounds(&self, short: u32) -> u32 {
+        self.rounds.unwrap_or(short)
+    }
+
+    /// A line for the log.
+    pub fn note(&self, text: impl fmt::Display) {
+        println!("{text}");
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Parts that this program plays in tests as another process.
+
+use std::process::ExitCode;
+
+use crate::harness::Outcome;
+use crate::harness::Stop;
+
+/// Plays a role. It ends with 0 if it did what it should.
+pub fn role(name: &str, arguments: &[String]) -> ExitCode {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match play(name, &arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Failed(why) | Stop::Skipped(why)) => {
+            eprintln!("{name}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(name: &str, arguments: &[&str]) -> Outcome {
+    match (name, arguments) {
+        ("hold", [node, place]) => super::mmap::hold(node, place),
+        ("import", [node, fd]) => super::prime::import(node, fd),
+        _ => Err(Stop::failed(format!(
+            "no role {name} with arguments {arguments:?}"
+        ))),
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Binding and loading of the driver.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use hlrs::Node;
+
+use super::cards;
+use super::wait_until;
+use super::write;
+use super::REACTION;
+use crate::check;
+use crate::harness::Outcome;
+
+const DRIVER: &str = "/sys/bus/pci/drivers/hlrs";
+
+/// Directory of a PCI function in sysfs.
+pub fn pci(address: &str) -> PathBuf {
+    Path::new("/sys/bus/pci/devices").join(address)
+}
+
+/// Takes the driver off a function.
+pub fn unbind(address: &str) -> std::io::Result<()> {
+    write(format!("{DRIVER}/unbind"), address)
+}
+
+/// Gives a function to the driver; returns when probe has succeeded.
+pub fn bind(address: &str) -> std::io::Result<()> {
+    write(format!("{DRIVER}/bind"), address)
+}
+
+/// Waits for the node of a function.
+pub fn wait_node(address: &str) -> Outcome<Node> {
+    let find = || {
+        let nodes = hlrs::list().unwrap_or_default();
+        nodes
+            .into_iter()
+            .find(|node| node.address == address && node.path.exists())
+    };
+    let mut found = None;
+    wait_until(&format!("a node for {address}"), REACTION, || {
+        found = find();
+        found.is_some()
+    })?;
+    found.ok_or_else(|| crate::harness::Stop::failed("the node has gone again"))
+}
+
+/// A function without its driver, bound again when this is dropped.
+pub struct Unbound<'a>(pub &'a str);
+
+impl Drop for Unbound<'_> {
+    fn drop(&mut self) {
+        if !pci(self.0).join("driver").exists() {
+            if let Err(err) = bind(self.0) {
+                println!("{} could not be bound again: {err}", self.0);
+            }
+        }
+    }
+}
+
+/// Runs a program, which must succeed.
+pub fn program(name: &str, arguments: &[&str]) -> Outcome {
+    let out = Command::new(name).args(arguments).output()?;
+    check!(
+        out.status.success(),
+        "{name} {}: {}, {}",
+        arguments.join(" "),
+        out.status,
+        String::from_utf8_lossy(&out.stderr).trim()
+    );
+    Ok(())
+}
+
+/// Unloads the driver and the crate that it uses.
+pub fn unload() -> Outcome {
+    for module in ["hlrs_nic", "hlrs_vfio_pci", "hlrs", "dma_buf_ic"] {
+        if Path::new("/sys/module").join(module).exists() {
+            program("rmmod", &[module])?;
+        }
+    }
+    Ok(())
+}
+
+/// Loads the driver and waits for as many accelerators as there are devices.
+pub fn load(accelerators: usize) -> Outcome {
+    program("modprobe", &["hlrs"])?;
+    wait_until("the nodes of all accelerators", REACTION, || {
+        cards::nodes().is_ok_and(|nodes| {
+            nodes.len() == accelerators && nodes.iter().all(|node| node.path.exists())
+        })
+    })
+}
