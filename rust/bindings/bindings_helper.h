@@ -21,5 +21,6 @@
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/sync_file.h>
+#include <uapi/linux/dma-buf.h>
 
 #include "../helpers/helpers.h"
