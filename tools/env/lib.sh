@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# What the scripts of this directory share: messages, the cache and its locks,
+# keys, and the progress display. Sourced, never run.
+
+HLRS_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export HLRS_TOP
+
+note() { printf '%s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# The cache: outside the checkout, absolute, writable, and no blanks or colons
+# in its path, which neither Kbuild nor QEMU's configure would survive.
+cache_dir() {
+	local dir=${HLRS_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/hlrs}
+	case $dir in
+	/*) ;;
+	*) die "HLRS_CACHE must be an absolute path, not '$dir'" ;;
+	esac
+	case $dir in
+	*[!A-Za-z0-9/._+@=,~-]*) die "HLRS_CACHE must not contain blanks or special characters: '$dir'" ;;
+	esac
+	case $dir/ in
+	"$HLRS_TOP"/*) die "HLRS_CACHE must lie outside the checkout, not in '$dir'" ;;
+	esac
+	mkdir -p "$dir" 2>/dev/null || die "HLRS_CACHE: cannot create '$dir'"
+	[ -w "$dir" ] || die "HLRS_CACHE: '$dir' is not writable"
+	(cd "$dir" && pwd -P)
+}
+
+init_cache() {
+	case $HLRS_TOP in
+	*[!A-Za-z0-9/._+@=,~-]*) die "the path of the checkout must not contain blanks or special characters: '$HLRS_TOP'" ;;
+	esac
+	CACHE=$(cache_dir)
+	HLRS_CACHE=$CACHE
+	export CACHE HLRS_CACHE
+	mkdir -p "$CACHE/locks" "$CACHE/logs"
+}
+
+# key_of TEXT...: a name for what was made from TEXT.
+key_of() { printf '%s\n' "$@" | sha256sum | cut -c1-16; }
+
+# with_lock NAME COMMAND...: two runs never work on one piece at once. The
+# lock dies with the last process that holds it, so a killed run cannot leave
+# it behind.
+with_lock() {
+	local name=$1 fd
+	shift
+	exec {fd}>"$CACHE/locks/$name"
+	if ! flock -n "$fd"; then
+		note "$name: waiting for another run that is making it"
+		flock "$fd"
+	fi
+	"$@"
+	exec {fd}>&-
+}
+
+# publish PART FINAL: the one step that makes a piece exist.
+publish() {
+	sync -f "$1" 2>/dev/null || true
+	mv -T "$1" "$2"
+}
+
+# drop_old PATTERN KEEP: pieces of other keys that nothing used for two weeks.
+drop_old() {
+	local old
+	for old in "$CACHE"/$1; do
+		if [ -d "$old" ] && [ "$old" != "$2" ] && [ -z "$(find "$old/.used" -mtime -14 2>/dev/null)" ]; then
+			rm -rf "$old"
+		fi
+	done
+}
+
+elapsed() {
+	local s=$((SECONDS - $1))
+	if [ "$s" -ge 60 ]; then printf '%dm%02ds' $((s / 60)) $((s % 60)); else printf '%ds' "$s"; fi
+}
+
+# Counters for run_logged: print "DONE of TOTAL UNIT" from a log.
+count_none() { :; }
+
+# Kbuild prints one line a target. Their number is known only afterwards, so
+# the total is the one recorded by the last build, hence "about".
+count_kbuild() {
+	local done total=$2
+	done=$(grep -cE '^  [A-Z][A-Z0-9]*( \[[A-Z]\]| [A-Z])? +[^ ]' "$1" || true)
+	if [ "$done" -gt "$total" ]; then total=$done; fi
+	printf '%s of about %s objects' "$done" "$total"
+}
+
+# ninja and meson say "[done/total]" themselves.
+count_ninja() {
+	local last
+	last=$(tr '\r' '\n' <"$1" | grep -oE '^\[[0-9]+/[0-9]+\]' | tail -n 1 | tr -d '[]' || true)
+	if [ -n "$last" ]; then printf '%s of %s objects' "${last%/*}" "${last#*/}"; else printf 'configuring'; fi
+}
+
+# Debian packages of a root: unpacked, then configured.
+count_apt() {
+	local done
+	done=$(grep -cE '^(Get:|Unpacking |Setting up )' "$1" || true)
+	if [ "$done" -gt "$2" ]; then printf '%s steps' "$done"; else printf '%s of about %s steps' "$done" "$2"; fi
+}
+
+# Set when a signal ended a step, and not the step itself.
+interrupted=
+
+# run_logged NAME LOG COUNTER ARGUMENT COMMAND...: runs COMMAND with its output
+# in LOG. Shows progress in place on a terminal and about every ten seconds
+# elsewhere; a failure shows the end of the log (failure_lines of it) and where
+# it is.
+run_logged() {
+	local name=$1 log=$2 counter=$3 arg=$4 pid rc=0 start=$SECONDS last=$SECONDS text tty=
+	shift 4
+	mkdir -p "$(dirname "$log")"
+	: >"$log"
+	if [ -t 2 ] && [ -z "${HLRS_PLAIN_PROGRESS:-}" ]; then tty=1; else note "$name: started"; fi
+	# A process group of its own, so that an interrupted run can end the step
+	# with everything that it started.
+	set -m
+	"$@" >>"$log" 2>&1 </dev/null &
+	pid=$!
+	set +m
+	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid"; exit 130' INT
+	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid"; exit 143' TERM
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.5
+		if [ -n "$tty" ] || [ $((SECONDS - last)) -ge 10 ]; then
+			last=$SECONDS
+			text=$($counter "$log" "$arg")
+			if [ -n "$tty" ]; then
+				printf '\r\033[K%s: %s%s' "$name" "${text:+$text, }" "$(elapsed "$start")" >&2
+			else
+				note "$name: ${text:+$text, }$(elapsed "$start")"
+			fi
+		fi
+	done
+	wait "$pid" || rc=$?
+	trap - INT TERM
+	if [ -n "$tty" ]; then printf '\r\033[K' >&2; fi
+	if [ "$rc" -ne 0 ]; then
+		note "$name: failed after $(elapsed "$start") (status $rc). The end of its log:"
+		tail -n "${failure_lines:-25}" "$log" | sed 's/^/    /' >&2
+		die "$name failed; the whole log is in $log"
+	fi
+	note "$name: done in $(elapsed "$start")"
+}

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where things are: the checkout, and the pieces of the cache that the shell
+scripts of tools/env made and named."""
+
+import os
+import sys
+
+
+class Environment:
+    def __init__(self):
+        self.top = os.environ["HLRS_TOP"]
+        self.build = os.path.join(self.top, "build")
+        self.logs = os.path.join(self.build, "logs")
+        os.makedirs(self.logs, exist_ok=True)
+
+    def kernel(self, flavour):
+        return _need(f"HLRS_KERNEL_{flavour.upper()}")
+
+    def kernel_image(self, flavour):
+        return os.path.join(self.kernel(flavour), "arch/x86/boot/bzImage")
+
+    @property
+    def qemu(self):
+        return _need("HLRS_QEMU")
+
+    @property
+    def kernel_source(self):
+        return _need("HLRS_LINUX")
+
+
+def _need(name):
+    value = os.environ.get(name)
+    if not value:
+        sys.exit(f"error: {name} is not set; run this through make")
+    return value

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make test, make soak: runs the suites of tests/suites."""
+
+import argparse
+import os
+import random
+import re
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import environment
+import host_suite
+import image
+import ktap
+import report
+import splat
+import suites
+from guest import Guest, GuestDied
+from machine import VARIANTS
+
+
+class Run:
+    def __init__(self, env, options):
+        self.env = env
+        self.options = options
+        self.report = report.Report(env, self.again, options.verbose)
+        self.folder = os.path.join(env.logs, "soak" if options.soak else "test")
+        os.makedirs(self.folder, exist_ok=True)
+        self.initrd = None
+        self._boots = 0
+        self._lock = threading.Lock()
+
+    def again(self, suite):
+        words = ["make", "soak" if self.options.soak else "test"]
+        name, _, _ = suite.partition("/")
+        words.append(f"SUITE={name}")
+        if self.options.flavour != "debug":
+            words.append(f"FLAVOUR={self.options.flavour}")
+        words.append(f"SEED={self.options.seed}")
+        if self.options.rounds:
+            words.append(f"ROUNDS={self.options.rounds}")
+        return " ".join(words)
+
+    def variables(self, suite):
+        """What every suite finds in its environment."""
+        found = {
+            "HLRS_SEED": str(self.options.seed),
+            "HLRS_FLAVOUR": self.options.flavour,
+            "HLRS_MACHINE": suite.machine,
+            "HLRS_SOAK": "1" if self.options.soak else "0",
+        }
+        if self.options.rounds:
+            found["HLRS_ROUNDS"] = str(self.options.rounds)
+        return found
+
+    def limit(self, suite):
+        return suite.soak_limit if self.options.soak else suite.limit
+
+    # -- Suites in a guest ---------------------------------------------------------------------
+
+    def boot_group(self, name, group):
+        """Runs suites one after the other in one boot; one that takes the
+        guest down is followed by a new boot for those after it."""
+        variant = VARIANTS[name]
+        remaining = list(group)
+        while remaining:
+            with self._lock:
+                self._boots += 1
+                folder = os.path.join(self.folder, f"boot-{self._boots}-{name}")
+            try:
+                guest = Guest(self.env, variant, self.options.flavour, self.initrd, folder, memory=self.options.memory)
+            except GuestDied as error:
+                for suite in remaining:
+                    self._lost(suite, str(error).splitlines())
+                return
+            try:
+                guest.wait_ready()
+            except GuestDied as error:
+                guest.kill()
+                for suite in remaining:
+                    self._lost(suite, [str(error), *guest.log_tail()])
+                return
+            try:
+                while remaining:
+                    suite = remaining.pop(0)
+                    if not self._suite(guest, suite):
+                        break
+                else:
+                    self._leave(guest, name, group)
+            finally:
+                guest.finish()
+            self._late(guest, name)
+
+    def _lost(self, suite, detail):
+        self.report.started(suite.name)
+        self.report.finished(suite.name, self._where(suite), [ktap.Result("boot", ktap.FAIL, detail)])
+
+    @staticmethod
+    def _where(suite):
+        return suite.where if suite.where == "host" else f"{suite.where}, {suite.machine}"
+
+    def _suite(self, guest, suite):
+        """False when the guest did not survive it."""
+        self.report.started(suite.name)
+        parser = ktap.Parser()
+        words = [f"export {key}={value};" for key, value in self.variables(suite).items()]
+        if suite.where == "kunit":
+            words.append(f"hlrs-kunit {suite.command}")
+        else:
+            if not suite.bare:
+                words.append("modprobe hlrs || exit 1;")
+            words.append(suite.command)
+        extra, alive, status = [], True, None
+        with open(os.path.join(self.folder, f"{suite.name}.ktap"), "w", encoding="utf-8") as out:
+            try:
+                lines = guest.run(suite.name, self.limit(suite), " ".join(words))
+                while True:
+                    try:
+                        line = next(lines)
+                    except StopIteration as stop:
+                        status = stop.value
+                        break
+                    out.write(line + "\n")
+                    self.report.counted(suite.name, len(parser.feed(line)))
+            except GuestDied as error:
+                alive = False
+                guest.kill()
+                what = "hang" if guest.hung else "crash"
+                running = guest.detector.running[-1] if guest.detector.running else suite.name
+                extra.append(ktap.Result(what, ktap.FAIL, [str(error), f"while running: {running}", *guest.log_tail()]))
+        if alive:
+            extra += host_suite.judge_status(status, self.limit(suite), parser)
+        parser.finish()
+        for found in guest.new_splats():
+            extra.append(splat_result(found, suite.name))
+        self.report.finished(suite.name, self._where(suite), parser.results + extra)
+        return alive
+
+    def _leave(self, guest, name, group):
+        """The end of a boot is a test too: modules can be removed, and nothing
+        that they allocated is left."""
+        label = f"{group[0].name}/end" if len(group) == 1 else f"{name}/end"
+        self.report.started(label)
+        results = []
+        try:
+            status, lines = guest.ask("unload", 60)
+            results.append(ktap.Result("modules can be removed", ktap.FAIL if status else ktap.PASS, lines))
+            if self.options.flavour == "debug":
+                _, lines = guest.ask("leaks", 120)
+                results += self._leak_results(guest, "\n".join(lines))
+        except GuestDied as error:
+            guest.kill()
+            results.append(ktap.Result("end", ktap.FAIL, [str(error), *guest.log_tail()]))
+        for found in guest.new_splats():
+            results.append(splat_result(found, "the end of the boot"))
+        self.report.finished(label, name, results)
+
+    def _late(self, guest, name):
+        """Reports that came while the guest powered off."""
+        late = guest.new_splats()
+        if late:
+            self.report.started(f"{name}/power-off")
+            self.report.finished(f"{name}/power-off", name, [splat_result(found, "power off") for found in late])
+
+    def _leak_results(self, guest, text):
+        hz = config_hz(self.env.kernel("debug"))
+        found = splat.leaks(text, -300 * hz & 0xFFFFFFFF, hz)
+        if not found:
+            return [ktap.Result("no memory is leaked", ktap.PASS)]
+        results = []
+        for when, lines in found:
+            test = guest.detector.test_at(when) or "no test"
+            results.append(ktap.Result(f"kmemleak in {test}", ktap.FAIL, lines))
+        return results
+
+
+def splat_result(found, suite):
+    test = found.test or suite
+    return ktap.Result(f"{found.kind} in {test}", ktap.FAIL, found.lines)
+
+
+def config_hz(kernel):
+    with open(os.path.join(kernel, ".config"), encoding="utf-8") as config:
+        return int(re.search(r"^CONFIG_HZ=(\d+)$", config.read(), re.MULTILINE).group(1))
+
+
+def plan(selected):
+    """Groups that can run at the same time: (kind, machine, suites)."""
+    hosts = [suite for suite in selected if suite.where == "host"]
+    groups = [("host", None, hosts)] if hosts else []
+    shared = {}
+    for suite in selected:
+        if suite.where == "host":
+            continue
+        if suite.fresh:
+            groups.append(("guest", suite.machine, [suite]))
+        else:
+            shared.setdefault(suite.machine, []).append(suite)
+    # The longest first, so that what is left at the end is short.
+    groups += [("guest", name, group) for name, group in shared.items()]
+    return sorted(groups, key=lambda group: -sum(suite.limit for suite in group[2]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--flavour", default="debug", choices=("debug", "release"))
+    parser.add_argument("--suite", default="")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--soak", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--memory", default="2G")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = random.randrange(1, 1 << 31) if options.soak else 1
+    env = environment.Environment()
+    try:
+        selected = suites.select(
+            suites.load(env.top), [name for name in options.suite.split(",") if name], options.soak, options.flavour
+        )
+    except suites.TableError as error:
+        sys.exit(f"error: {error}")
+    run = Run(env, options)
+    start = time.monotonic()
+    run.report.say(f"{len(selected)} suites, {options.flavour} kernel, seed {options.seed}")
+    groups = plan(selected)
+    if any(kind == "guest" for kind, _, _ in groups):
+        run.initrd = image.make(env, options.flavour, os.path.join(env.build, f"guest/initramfs-{options.flavour}"))
+    with ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as pool:
+        tasks = []
+        for kind, name, group in groups:
+            if kind == "host":
+                tasks.append(pool.submit(host_suite.run_group, run, group))
+            else:
+                tasks.append(pool.submit(run.boot_group, name, group))
+        for task in tasks:
+            task.result()
+    run.report.say(f"\n{time.monotonic() - start:.0f} s; logs in {os.path.relpath(run.folder, env.top)}")
+    sys.exit(run.report.end())
+
+
+if __name__ == "__main__":
+    main()
