@@ -73,6 +73,7 @@ use core::ptr::NonNull;
 
 mod attachment;
 mod cpu_access;
+mod export_list;
 mod exported;
 mod exporter;
 mod importer;
@@ -87,6 +88,7 @@ pub use cpu_access::{
     KernelMap,
     VMap, //
 };
+pub use export_list::ExportList;
 pub use exported::{
     AttachmentInfo,
     Attachments,
@@ -95,7 +97,8 @@ pub use exported::{
 pub use exporter::{
     vtable,
     ExportInfo,
-    Exporter, //
+    Exporter,
+    ResvOwner, //
 };
 pub use importer::{
     attach_ops,

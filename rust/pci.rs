@@ -9,11 +9,13 @@
 
 mod adapter;
 mod device;
+mod irq;
 
 pub use self::adapter::{
     Adapter,
     Driver, //
 };
+pub use self::irq::Interrupts;
 pub use self::device::{
     DeviceExt,
     EnabledDevice,

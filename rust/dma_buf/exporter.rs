@@ -3,6 +3,10 @@
 //! Sharing memory with others.
 
 use super::{
+    export_list::{
+        ExportList,
+        Listed, //
+    },
     direction_from_raw,
     AttachmentInfo,
     DmaBuf,
@@ -25,7 +29,10 @@ use kernel::{
     mm::virt::VmaNew,
     module::this_module,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     types::ForeignOwnable, //
 };
 
@@ -236,8 +243,23 @@ struct Export<E: Exporter> {
     data: E,
 }
 
+/// Something that has a reservation object, which lives as long as it does.
+///
+/// # Safety
+///
+/// [`ResvOwner::resv`] must return the same object each time, and the object must be valid until
+/// the implementor is dropped.
+pub unsafe trait ResvOwner: Send + Sync + 'static {
+    /// The reservation object.
+    fn resv(&self) -> &DmaResv;
+}
+
 /// What the private data of all Rust exporters begins with.
 struct Header {
+    /// Takes the dma-buf off the list of its exporter's.
+    _listed: Option<Listed>,
+    /// Keeps the reservation object, where it is that of somebody else.
+    _resv_owner: Option<KBox<dyn ResvOwner>>,
     type_id: TypeId,
     /// Drops and frees the allocation.
     drop: unsafe fn(NonNull<Header>),
@@ -261,13 +283,53 @@ impl DmaBuf {
     where
         Error: From<Err>,
     {
+        Self::export_inner(info, None, None, data)
+    }
+
+    /// As [`DmaBuf::export`], with the reservation object of `owner`, which the dma-buf keeps.
+    ///
+    /// The dma-buf is in `list` as long as it exists.
+    pub fn export_listed<O: ResvOwner, E: Exporter, Err>(
+        list: &Arc<ExportList>,
+        info: &ExportInfo,
+        owner: O,
+        data: impl PinInit<E, Err>,
+    ) -> Result<ARef<Self>>
+    where
+        Error: From<Err>,
+    {
+        let entry = list.prepare()?;
+        let listed = entry.listed();
+        let owner = KBox::new(owner, GFP_KERNEL)?;
+        let dma_buf = Self::export_inner(info, Some(owner), Some(listed), data)?;
+
+        // SAFETY: The private data of the dma-buf owns the `Listed`.
+        unsafe { entry.fill(&dma_buf) };
+        Ok(dma_buf)
+    }
+
+    fn export_inner<E: Exporter, Err>(
+        info: &ExportInfo,
+        resv_owner: Option<KBox<dyn ResvOwner>>,
+        listed: Option<Listed>,
+        data: impl PinInit<E, Err>,
+    ) -> Result<ARef<Self>>
+    where
+        Error: From<Err>,
+    {
         if info.size == 0 || info.size % kernel::page::PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
 
+        let resv = match &resv_owner {
+            Some(owner) => owner.resv().as_raw(),
+            None => info.resv.map_or(core::ptr::null_mut(), NonNull::as_ptr),
+        };
         let export = KBox::pin_init::<Error>(
             try_pin_init!(Export {
                 header: Header {
+                    _listed: listed,
+                    _resv_owner: resv_owner,
                     type_id: TypeId::of::<E>(),
                     drop: Export::<E>::drop_raw,
                 },
@@ -289,7 +351,7 @@ impl DmaBuf {
             size: info.size,
             // CAST: File flags are positive.
             flags: info.flags as i32,
-            resv: info.resv.map_or(core::ptr::null_mut(), NonNull::as_ptr),
+            resv,
             priv_: export.as_ptr().cast(),
         };
 

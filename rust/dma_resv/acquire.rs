@@ -42,7 +42,7 @@ use kernel::{
 pub fn lock_pair<R>(
     a: &DmaResv,
     b: &DmaResv,
-    f: impl FnOnce(&mut Guard<'_>, &mut Guard<'_>) -> R,
+    f: impl for<'g> FnOnce(&mut Guard<'g>, &mut Guard<'g>) -> R,
 ) -> Result<R> {
     pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
     let (mut guard_a, mut guard_b) = ctx.lock_pair(a, b)?;

@@ -8,11 +8,13 @@
 //! shmem, then [`ShmemPages`] gives its pages. Both are refcounted, named by handles in files, and
 //! mapped to userspace by page faults that end in [`DriverObject::fault`].
 
+mod export;
 mod object;
 mod resv;
 mod shmem;
 mod vm;
 
+pub use self::export::ObjectResv;
 pub use self::object::{
     Object,
     Resv, //
@@ -114,9 +116,8 @@ pub trait DriverObject: Sync + Send + Sized + 'static {
     /// Makes a dma-buf of the object (`DRM_IOCTL_PRIME_HANDLE_TO_FD`).
     ///
     /// `flags` are `O_CLOEXEC` and an access mode. The dma-buf must hold a reference to the object
-    /// as long as it lives. If it can be mapped to userspace, its file must share the device's
-    /// address space (`drm_device.anon_inode`), so that [`Object::unmap_cpu`] finds the mapping;
-    /// a mapping through another one is refused with `EINVAL`.
+    /// as long as it lives. It can be mapped to userspace only if it shares the device's address
+    /// space, see [`Object::share_mappings`].
     ///
     /// Without this method exports fail with `EOPNOTSUPP`. Called with the file's PRIME lock and
     /// `drm_device.object_name_lock` held: must not create handles, nor call [`Object::dma_buf`].

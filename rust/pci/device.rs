@@ -5,6 +5,10 @@
 use kernel::{
     bindings,
     device,
+    dma::{
+        Device as _,
+        DmaMask, //
+    },
     error::to_result,
     pci,
     prelude::*, //
@@ -29,6 +33,17 @@ pub trait DeviceExt {
     fn is_physfn(&self) -> bool {
         // SAFETY: As for `is_virtfn`.
         unsafe { (*self.as_raw_ptr()).is_physfn() != 0 }
+    }
+
+    /// Number of VFs that the device can have; 0 on a device without SR-IOV.
+    ///
+    /// C: `pci_sriov_get_totalvfs()`.
+    fn total_vfs(&self) -> u16 {
+        // SAFETY: The pointer is valid.
+        let num = unsafe { bindings::pci_sriov_get_totalvfs(self.as_raw_ptr()) };
+
+        // CAST: The number comes from a 16-bit register and is never negative.
+        num as u16
     }
 
     /// Number of VFs that are enabled now; 0 on a device without SR-IOV.
@@ -66,13 +81,19 @@ impl<Ctx: device::DeviceContext> DeviceExt for pci::Device<Ctx> {
 pub struct EnabledDevice<'bound>(&'bound pci::Device<device::Bound>);
 
 impl<'bound> EnabledDevice<'bound> {
-    /// Enables memory decoding and bus mastering. May sleep.
+    /// Enables memory decoding and bus mastering, with DMA addresses limited to `mask`.
     ///
-    /// Fails with the error of `pci_enable_device_mem()`, for instance when a BAR has no address.
-    pub fn new(dev: &'bound pci::Device<device::Core<'_>>) -> Result<Self> {
+    /// May sleep. Fails with the error of `pci_enable_device_mem()`, for instance when a BAR has no
+    /// address, and with `EIO` if the platform does not support the mask.
+    pub fn new(dev: &'bound pci::Device<device::Core<'_>>, mask: DmaMask) -> Result<Self> {
         dev.enable_device_mem()?;
+        let this = Self(dev);
+
+        // SAFETY: The device is not a bus master yet, so that no driver has mapped anything for it.
+        unsafe { dev.dma_set_mask_and_coherent(mask)? };
+
         dev.set_master();
-        Ok(Self(dev))
+        Ok(this)
     }
 }
 

@@ -1,23 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! test
+//! Driver of the HLRS accelerator, PF and VF.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`driver`] | binding to a function; what ends with the binding |
+//! | [`device`] | what an accel node consists of; lives longer |
+//! | [`hw`], [`regs`] | registers, identification, reset of a function |
+//! | [`irq`] | interrupts |
+//! | [`queue`] | the kernel's own copy queue |
+//! | [`lmem`] | device-local memory |
+//! | [`gem`] | buffers |
+//! | [`prime`] | buffers shared with other devices |
+//! | [`ops`] | copy, fill, checksum |
+//! | [`ioctl`], [`client`], [`fdinfo`] | user space: calls, open files, statistics |
+//! | [`sriov`] | VFs and their memory |
+//! | [`debugfs`] | counters, error injection |
+//!
+//! # Lifetimes
+//!
+//! What touches the hardware ends with the binding of the driver: the interrupts, the queue's ring
+//! and the mapping of the registers. The accel device and its buffers live as long as somebody has
+//! them open, mapped or imported; what they then ask of the hardware fails with `ENODEV`.
 
-use kernel::prelude::*;
+mod client;
+mod debugfs;
+mod device;
+mod driver;
+mod fdinfo;
+mod gem;
+mod hw;
+mod ioctl;
+mod irq;
+mod lmem;
+mod ops;
+mod prime;
+mod queue;
+mod regs;
+mod sriov;
 
-struct Hlrs;
-
-impl kernel::Module for Hlrs {
-    fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
-
-        pr_info!("{}\n", hlrs_abi::HLRS_NR_QUEUES);
-        Ok(Self)
-    }
-}
-
-module! {
-    type: Hlrs,
+kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
+    type: driver::Hlrs,
     name: "hlrs",
     authors: ["hlrs developers"],
     description: "HLRS accelerator",
     license: "GPL",
+    imports_ns: ["DMA_BUF"],
+    params: {
+        job_timeout_ms: u32 {
+            default: 5000,
+            description: "Time after which a job of the copy queue fails, milliseconds (1 to 600000)",
+        },
+    },
+});
+
+/// The module parameter of this name; values out of range are taken as the nearest in range.
+fn job_timeout_ms() -> u32 {
+    module_parameters::job_timeout_ms.value().clamp(1, 600_000)
 }

@@ -224,6 +224,7 @@
 #define HLRS_OP_XCOPY			7	/* NIC queues: COPY, src and dst in contexts of their own */
 
 #define HLRS_CMD_IRQ			(1u << 8)	/* FENCE: interrupt after the write */
+#define HLRS_CMD_CHAIN			(1u << 9)	/* CRC32C: initial value is what dst holds; data ignored */
 #define HLRS_CMD_SRC_SPACE_SHIFT	16
 #define HLRS_CMD_SRC_SPACE_MASK		0x00030000u
 #define HLRS_CMD_DST_SPACE_SHIFT	20
@@ -232,7 +233,7 @@
 #define   HLRS_SPACE_LMEM		1	/* device-local; the other three need PRIV */
 #define   HLRS_SPACE_BUS		2
 #define   HLRS_SPACE_LINK		3	/* LMEM of the link peer */
-#define HLRS_CMD_RESERVED_MASK		0xffccfe00u	/* of header; must be zero */
+#define HLRS_CMD_RESERVED_MASK		0xffccfc00u	/* of header; must be zero */
 
 #define HLRS_CMD_SRC_CTX_MASK		0x0000ffffu	/* of contexts, XCOPY only */
 #define HLRS_CMD_DST_CTX_SHIFT		16

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a DRM device of this driver consists of.
+//!
+//! It lives as long as an open file or a buffer does, which may be longer than the driver is bound
+//! to the hardware. [`Hw`] and [`CopyQueue`] know when that is over.
+
+use core::sync::atomic::AtomicU64;
+
+use kernel::{
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        CondVar,
+        CondVarTimeoutResult,
+        Mutex, //
+    },
+    time::msecs_to_jiffies, //
+};
+use kernel_ext::{
+    dma_buf::ExportList,
+    drm::{
+        self,
+        gem::IoWindow, //
+    },
+    p2pdma, //
+};
+
+use crate::{
+    driver::Hlrs,
+    hw::Hw,
+    lmem::Lmem,
+    queue::CopyQueue, //
+};
+
+/// A DRM device of this driver.
+pub(crate) type HlrsDevice = drm::Device<Hlrs>;
+
+/// A DRM device of this driver that is not unplugged.
+pub(crate) type BoundDevice<'a> = drm::DeviceGuard<'a, Hlrs>;
+
+/// An open file of this driver.
+pub(crate) type File = drm::File<crate::client::ClientFile>;
+
+/// How long a page fault waits for the end of a reset, milliseconds.
+const RESET_WAIT_MS: u32 = 2000;
+
+/// Private data of the DRM device.
+#[pin_data]
+pub(crate) struct DeviceData {
+    pub(crate) hw: Arc<Hw>,
+    pub(crate) lmem: Arc<Lmem>,
+    pub(crate) queue: Arc<CopyQueue>,
+    /// BAR 2.
+    pub(crate) aperture: IoWindow,
+    /// What peers need to reach BAR 2; [`None`] if they cannot.
+    pub(crate) p2p: Option<Arc<p2pdma::Provider>>,
+    /// The dma-bufs that buffers of this device were exported as.
+    pub(crate) exports: Arc<ExportList>,
+    /// Bytes of buffers in system memory.
+    pub(crate) system_used: Arc<AtomicU64>,
+    /// Whether a reset is going on, in which the CPU must not access LMEM.
+    #[pin]
+    resetting: Mutex<bool>,
+    #[pin]
+    reset_done: CondVar,
+}
+
+impl DeviceData {
+    /// Puts the parts together.
+    pub(crate) fn new(
+        hw: Arc<Hw>,
+        lmem: Arc<Lmem>,
+        queue: Arc<CopyQueue>,
+        aperture: IoWindow,
+        p2p: Option<Arc<p2pdma::Provider>>,
+        exports: Arc<ExportList>,
+        system_used: Arc<AtomicU64>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            system_used,
+            hw,
+            lmem,
+            queue,
+            aperture,
+            p2p,
+            exports,
+            resetting <- new_mutex!(false, "hlrs::DeviceData::resetting"),
+            reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),
+        })
+    }
+
+    /// Calls `f` while no reset can begin.
+    ///
+    /// Sleeps. Waits for the end of a reset that is going on; fails with `EIO` if it does not end
+    /// in time, `EINTR` if a signal comes.
+    pub(crate) fn outside_reset<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
+        let mut resetting = self.resetting.lock();
+        let mut left = msecs_to_jiffies(RESET_WAIT_MS);
+
+        while *resetting {
+            match self
+                .reset_done
+                .wait_interruptible_timeout(&mut resetting, left)
+            {
+                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
+                CondVarTimeoutResult::Timeout => return Err(EIO),
+                CondVarTimeoutResult::Signal { .. } => return Err(EINTR),
+            }
+        }
+        Ok(f())
+    }
+
+    /// Notes that a reset begins; waits for accesses that are going on. Sleeps.
+    pub(crate) fn begin_reset(&self) {
+        *self.resetting.lock() = true;
+    }
+
+    /// Notes that the reset is over. Sleeps.
+    pub(crate) fn end_reset(&self) {
+        *self.resetting.lock() = false;
+        self.reset_done.notify_all();
+    }
+}

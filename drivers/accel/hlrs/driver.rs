@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Binding to a PF or VF, and what ends with the binding.
+
+use core::sync::atomic::AtomicU64;
+
+use kernel::{
+    device::Core,
+    dma::DmaMask,
+    pci,
+    prelude::*,
+    sync::Arc,
+    types::ScopeGuard, //
+};
+use kernel_ext::{
+    dma_buf::ExportList,
+    drm::{
+        self,
+        gem::IoWindow, //
+    },
+    drm_accel_ioctls,
+    p2pdma,
+    pci::{
+        EnabledDevice,
+        Interrupts, //
+    },
+};
+
+use crate::{
+    client::ClientFile,
+    debugfs,
+    device::{
+        DeviceData,
+        HlrsDevice, //
+    },
+    fdinfo,
+    gem::{
+        Buffer,
+        BufferData, //
+    },
+    hw::{
+        Function,
+        Hw, //
+    },
+    ioctl,
+    irq,
+    lmem::Lmem,
+    prime,
+    queue::CopyQueue,
+    sriov::{
+        Admin,
+        Provisioning, //
+    },
+};
+
+/// The driver.
+pub(crate) struct Hlrs;
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <Hlrs as pci::Driver>::IdInfo,
+    [
+        (
+            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, hlrs_abi::HLRS_PCI_DEVICE_ID_PF),
+            ()
+        ),
+        (
+            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, hlrs_abi::HLRS_PCI_DEVICE_ID_VF),
+            ()
+        ),
+    ]
+);
+
+/// SR-IOV of a PF.
+struct SriovPf {
+    /// Dropped first: its files use the record.
+    _admin: Admin,
+    provisioning: Arc<Provisioning>,
+}
+
+/// What is there while the driver is bound. Fields are dropped in this order.
+#[pin_data]
+pub(crate) struct Bound<'bound> {
+    registration: drm::Registration<Hlrs>,
+    sriov: Option<SriovPf>,
+    _debugfs: debugfs::Directory,
+    _interrupts: Interrupts<'bound>,
+    _enabled: EnabledDevice<'bound>,
+}
+
+impl Bound<'_> {
+    fn device(&self) -> &HlrsDevice {
+        self.registration.device()
+    }
+}
+
+impl pci::Driver for Hlrs {
+    type IdInfo = ();
+    type Data<'bound> = Bound<'bound>;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        pin_init::pin_init_scope(move || {
+            let enabled = EnabledDevice::new(pdev, DmaMask::new::<64>())?;
+            let hw = Arc::new(Hw::new(pdev)?, GFP_KERNEL)?;
+            let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)
+                .inspect_err(|_| dev_err!(pdev, "no LMEM: is this a VF without quota?\n"))?;
+            let aperture = IoWindow::from_bar(pdev, hlrs_abi::HLRS_BAR_LMEM)?;
+            let p2p = p2pdma::Provider::new(pdev, hlrs_abi::HLRS_BAR_LMEM)
+                .inspect_err(|e| dev_warn!(pdev, "no peer-to-peer DMA: {:?}\n", *e))
+                .ok();
+
+            let queue = CopyQueue::new(pdev.as_ref(), hw.clone(), crate::job_timeout_ms())?;
+            let cleanup = ScopeGuard::new(|| {
+                let _ = hw.disable_events();
+                queue.shutdown();
+            });
+
+            let interrupts = irq::register(pdev, &hw, &queue)?;
+            hw.enable_events()?;
+
+            let sriov = match hw.info.function {
+                Function::Pf if hw.info.total_vfs > 0 => {
+                    let provisioning = Provisioning::new(
+                        hw.clone(),
+                        lmem.clone(),
+                        queue.clone(),
+                        hw.info.total_vfs,
+                    )?;
+                    Some(SriovPf {
+                        _admin: Admin::new(pdev.as_ref(), &hw, &provisioning)?,
+                        provisioning,
+                    })
+                }
+                _ => None,
+            };
+
+            let debugfs = debugfs::directory(pdev.as_ref(), &hw, &queue)?;
+            let exports = ExportList::new()?;
+            let used = Arc::new(AtomicU64::new(0), GFP_KERNEL)?;
+            let data = DeviceData::new(hw.clone(), lmem, queue.clone(), aperture, p2p, exports, used);
+            let drm = drm::UnregisteredDevice::<Hlrs>::new(pdev.as_ref(), data)?;
+            let registration = drm::Registration::new(pdev.as_ref(), drm)?;
+
+            dev_info!(
+                pdev,
+                "{} with {} MiB of LMEM, {} MiB CPU-visible, accel{}\n",
+                hw.info.function,
+                hw.info.lmem_size >> 20,
+                hw.info.visible_size >> 20,
+                registration.device().minor_index()
+            );
+            cleanup.dismiss();
+
+            Ok(try_pin_init!(Bound {
+                registration,
+                sriov,
+                _debugfs: debugfs,
+                _interrupts: interrupts,
+                _enabled: enabled,
+            }? Error))
+        })
+    }
+
+    fn unbind<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        let dev = this.device();
+
+        if let Some(sriov) = &this.sriov {
+            sriov.provisioning.disable(pdev);
+        }
+
+        // Before the node is unplugged, which waits for those who wait for a job.
+        dev.queue.shutdown();
+        prime::revoke_all(dev);
+        let _ = dev.hw.disable_events();
+    }
+}
+
+#[vtable]
+impl kernel_ext::pci::Driver for Hlrs {
+    fn sriov_configure<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&Self::Data<'bound>>,
+        num_vfs: u16,
+    ) -> Result<u16> {
+        let provisioning = &this.sriov.as_ref().ok_or(ENODEV)?.provisioning;
+
+        if num_vfs == 0 {
+            provisioning.disable(pdev);
+        } else {
+            provisioning.enable(pdev, num_vfs)?;
+        }
+        Ok(num_vfs)
+    }
+
+    fn reset_prepare<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&Self::Data<'bound>>,
+    ) {
+        let dev = this.device();
+
+        dev.begin_reset();
+        dev.unmap_all_cpu();
+        dev.queue.suspend();
+        prime::invalidate_all(dev);
+    }
+
+    fn reset_done<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        let dev = this.device();
+
+        let restored = dev.hw.reset().and_then(|()| {
+            if let Some(sriov) = &this.sriov {
+                sriov.provisioning.restore()?;
+            }
+            dev.hw.enable_events()?;
+            dev.queue.resume()
+        });
+        match restored {
+            Ok(()) => dev_info!(pdev, "function was reset\n"),
+            Err(e) => dev_err!(pdev, "function does not work after reset: {:?}\n", e),
+        }
+        dev.end_reset();
+    }
+}
+
+#[vtable]
+impl drm::Driver for Hlrs {
+    type Data = DeviceData;
+    type File = ClientFile;
+    type Object = BufferData;
+
+    const INFO: drm::DriverInfo = drm::DriverInfo {
+        // CAST: Small numbers.
+        major: hlrs_abi::DRM_HLRS_ABI_MAJOR as i32,
+        minor: hlrs_abi::DRM_HLRS_ABI_MINOR as i32,
+        patchlevel: 0,
+        name: c"hlrs",
+        desc: c"HLRS accelerator",
+    };
+
+    drm_accel_ioctls! {
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_DEVICE_QUERY,
+            hlrs_abi::drm_hlrs_device_query, 0, ioctl::query::query),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_CREATE,
+            hlrs_abi::drm_hlrs_mem_create, 0, ioctl::mem::create),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_MMAP_OFFSET,
+            hlrs_abi::drm_hlrs_mem_mmap_offset, 0, ioctl::mem::mmap_offset),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_COPY,
+            hlrs_abi::drm_hlrs_mem_copy, 0, ioctl::mem::copy),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_FILL,
+            hlrs_abi::drm_hlrs_mem_fill, 0, ioctl::mem::fill),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_CRC32C,
+            hlrs_abi::drm_hlrs_mem_crc32c, 0, ioctl::mem::crc32c),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_WAIT,
+            hlrs_abi::drm_hlrs_mem_wait, 0, ioctl::mem::wait),
+    }
+
+    fn show_fdinfo(_dev: &HlrsDevice, file: &drm::File<ClientFile>, printer: &mut drm::Printer) {
+        fdinfo::show(file, printer);
+    }
+
+    fn import(
+        dev: &HlrsDevice,
+        dmabuf: &drm::DmaBuf,
+    ) -> Result<kernel::sync::aref::ARef<Buffer>> {
+        prime::import(dev, dmabuf)
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/<pid>/fdinfo/<fd>` of an open file, in the keys of `drm-usage-stats.rst`.
+
+use kernel_ext::{
+    drm::{
+        gem::ObjectStatus,
+        MemoryStats,
+        Printer, //
+    },
+    drm_print, //
+};
+
+use crate::{
+    device::File,
+    gem::{
+        self,
+        Backing,
+        Buffer, //
+    },
+};
+
+/// Prints what the file's jobs and buffers take.
+pub(crate) fn show(file: &File, printer: &mut Printer) {
+    drm_print!(
+        printer,
+        "drm-engine-copy:\t{} ns\n",
+        file.inner().client.copy_busy_ns()
+    );
+    drm_print!(
+        printer,
+        "drm-engine-capacity-copy:\t{}\n",
+        hlrs_abi::HLRS_NR_COPY_QUEUES
+    );
+
+    let mut system = MemoryStats::default();
+    let mut vram = MemoryStats::default();
+    file.for_each_object(|buffer| {
+        add(
+            match &buffer.backing {
+                Backing::Lmem(_) => &mut vram,
+                Backing::System(_) | Backing::Imported(_) => &mut system,
+            },
+            buffer,
+        )
+    });
+
+    let known = ObjectStatus::RESIDENT | ObjectStatus::ACTIVE;
+    printer.memory_stats(&system, known, c"system");
+    printer.memory_stats(&vram, known, c"vram0");
+}
+
+/// Adds a buffer to the sums of its region. Does not sleep.
+fn add(stats: &mut MemoryStats, buffer: &Buffer) {
+    let size = buffer.size() as u64;
+
+    if buffer.is_shared() {
+        stats.shared += size;
+    } else {
+        stats.private += size;
+    }
+    stats.resident += buffer.backing.resident(size);
+    if gem::is_active(buffer) {
+        stats.active += size;
+    }
+}

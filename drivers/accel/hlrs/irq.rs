@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupts: vector 0 for events, vector 1 for the fences of the kernel's queue.
+//!
+//! The work is done by the interrupts' threads, since it takes mutexes. A fence whose interrupt is
+//! lost is found by the queue's watchdog.
+
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    io::Io,
+    irq::{
+        IrqReturn,
+        ThreadedHandler, //
+    },
+    pci::{
+        self,
+        IrqType,
+        IrqTypes, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+use kernel_ext::pci::Interrupts;
+
+use crate::{
+    hw::Hw,
+    queue::{
+        self,
+        CopyQueue, //
+    },
+    regs, //
+};
+
+/// Vectors that the driver uses.
+const VECTORS: u32 = queue::VECTOR + 1;
+
+/// Handler of the event vector.
+struct EventHandler {
+    dev: ARef<Device>,
+    hw: Arc<Hw>,
+    queue: Arc<CopyQueue>,
+}
+
+impl ThreadedHandler for EventHandler {
+    fn handle_threaded(&self) -> IrqReturn {
+        let Ok(events) = self.hw.with(|bar| {
+            let events = bar.read(regs::EVENT_STATUS);
+            // Cleared before it is looked at: what happens meanwhile interrupts again.
+            bar.write_reg(events);
+            events
+        }) else {
+            return IrqReturn::None;
+        };
+
+        // All ones come from a device that is not there any more.
+        if events.into_raw() & !hlrs_abi::HLRS_EVENT_ALL != 0 || events.into_raw() == 0 {
+            return IrqReturn::None;
+        }
+
+        if events.lmem_error() {
+            dev_err!(self.dev, "uncorrectable error in LMEM\n");
+        }
+        if events.fault() {
+            self.queue.handle_fault();
+        }
+        if events.vf_flr() {
+            self.acknowledge_vf_flr();
+        }
+        if events.quota() {
+            dev_warn!(self.dev, "the PF has changed the LMEM quota; bind the driver anew\n");
+        }
+        if events.link() {
+            dev_dbg!(self.dev, "link to the peer went up or down\n");
+        }
+        IrqReturn::Handled
+    }
+}
+
+impl EventHandler {
+    fn acknowledge_vf_flr(&self) {
+        let bits = self.hw.try_with(|bar| {
+            let bits = bar.try_read(regs::VF_FLR)?;
+            bar.try_write_reg(bits)?;
+            Ok(bits.into_raw())
+        });
+
+        if let Ok(bits) = bits {
+            dev_dbg!(self.dev, "function level reset of VFs {:#x}\n", bits);
+        }
+    }
+}
+
+/// Handler of the queue's vector.
+struct FenceHandler {
+    hw: Arc<Hw>,
+    queue: Arc<CopyQueue>,
+}
+
+impl ThreadedHandler for FenceHandler {
+    fn handle_threaded(&self) -> IrqReturn {
+        let acknowledged = self
+            .hw
+            .with(|bar| bar.write_reg(regs::QUEUE_IRQ::from(queue::QUEUE_BIT)));
+
+        if acknowledged.is_err() {
+            return IrqReturn::None;
+        }
+        self.queue.handle_completions();
+        IrqReturn::Handled
+    }
+}
+
+/// Allocates the vectors and registers the handlers.
+///
+/// Sleeps. Interrupts may come before this returns. Fails with `ENOSPC` if there are too few
+/// vectors.
+pub(crate) fn register<'bound>(
+    pdev: &'bound pci::Device<Bound>,
+    hw: &Arc<Hw>,
+    queue: &Arc<CopyQueue>,
+) -> Result<Interrupts<'bound>> {
+    let types = IrqTypes::default().with(IrqType::MsiX);
+    let mut interrupts = Interrupts::new(pdev, VECTORS, types)?;
+
+    interrupts.register(
+        hlrs_abi::HLRS_EVENT_VECTOR as usize,
+        c"hlrs-events",
+        EventHandler {
+            dev: ARef::from(&**pdev.as_ref()),
+            hw: hw.clone(),
+            queue: queue.clone(),
+        },
+    )?;
+    interrupts.register(
+        queue::VECTOR as usize,
+        c"hlrs-copy",
+        FenceHandler {
+            hw: hw.clone(),
+            queue: queue.clone(),
+        },
+    )?;
+    Ok(interrupts)
+}

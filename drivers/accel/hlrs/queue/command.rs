@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands of the copy engine.
+//!
+//! Only physical addresses appear here: the kernel's queue is privileged and has no page tables.
+//! The layout is `struct hlrs_cmd` of `hlrs_hw.h`.
+
+/// Words of 64 bits in a command.
+pub(super) const WORDS: usize = hlrs_abi::HLRS_CMD_SIZE as usize / 8;
+
+/// A physical address that an engine can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// In the function's own LMEM.
+    Lmem(u64),
+    /// A DMA address: system memory, or the BAR of a peer.
+    Bus(u64),
+}
+
+impl Address {
+    /// The address `offset` bytes further.
+    pub(crate) fn add(self, offset: u64) -> Self {
+        match self {
+            Self::Lmem(address) => Self::Lmem(address + offset),
+            Self::Bus(address) => Self::Bus(address + offset),
+        }
+    }
+
+    fn raw(self) -> u64 {
+        match self {
+            Self::Lmem(address) | Self::Bus(address) => address,
+        }
+    }
+
+    fn space(self) -> u32 {
+        match self {
+            Self::Lmem(_) => hlrs_abi::HLRS_SPACE_LMEM,
+            Self::Bus(_) => hlrs_abi::HLRS_SPACE_BUS,
+        }
+    }
+}
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Command {
+    header: u32,
+    src: u64,
+    dst: u64,
+    size: u64,
+    data: u64,
+}
+
+impl Command {
+    fn new(opcode: u32, src: Option<Address>, dst: Option<Address>) -> Self {
+        let src_space = src.map_or(0, |a| a.space() << hlrs_abi::HLRS_CMD_SRC_SPACE_SHIFT);
+        let dst_space = dst.map_or(0, |a| a.space() << hlrs_abi::HLRS_CMD_DST_SPACE_SHIFT);
+
+        Self {
+            header: opcode | src_space | dst_space,
+            src: src.map_or(0, Address::raw),
+            dst: dst.map_or(0, Address::raw),
+            size: 0,
+            data: 0,
+        }
+    }
+
+    /// Copies `size` bytes; the ranges must not overlap.
+    pub(crate) fn copy(src: Address, dst: Address, size: u64) -> Self {
+        Self {
+            size,
+            ..Self::new(hlrs_abi::HLRS_OP_COPY, Some(src), Some(dst))
+        }
+    }
+
+    /// Fills `size` bytes with the eight bytes of `pattern`, repeated, little-endian.
+    pub(crate) fn fill(dst: Address, size: u64, pattern: u64) -> Self {
+        Self {
+            size,
+            data: pattern,
+            ..Self::new(hlrs_abi::HLRS_OP_FILL, None, Some(dst))
+        }
+    }
+
+    /// Computes the CRC-32C of `size` bytes, as if they followed data with the sum `initial`.
+    ///
+    /// The result goes to the job's slot in the ring, see [`super::Outcome::crc`].
+    pub(crate) fn crc32c(src: Address, size: u64, initial: u32) -> Self {
+        Self {
+            size,
+            data: u64::from(initial),
+            ..Self::new(hlrs_abi::HLRS_OP_CRC32C, Some(src), None)
+        }
+    }
+
+    /// As [`Command::crc32c`], with the result of the job's preceding one as initial value.
+    pub(crate) fn crc32c_continued(src: Address, size: u64) -> Self {
+        let command = Self::crc32c(src, size, 0);
+
+        Self {
+            header: command.header | hlrs_abi::HLRS_CMD_CHAIN,
+            ..command
+        }
+    }
+
+    /// Never completes. For tests of the time-out.
+    pub(crate) fn hang() -> Self {
+        Self::new(hlrs_abi::HLRS_OP_HANG, None, None)
+    }
+
+    /// Writes the device's time to `dst`, 8-byte aligned.
+    pub(super) fn timestamp(dst: Address) -> Self {
+        Self::new(hlrs_abi::HLRS_OP_TIMESTAMP, None, Some(dst))
+    }
+
+    /// Writes `struct hlrs_fence_result` with `seqno` to `dst`, 16-byte aligned, and interrupts.
+    pub(super) fn fence(dst: Address, seqno: u64) -> Self {
+        let command = Self::new(hlrs_abi::HLRS_OP_FENCE, None, Some(dst));
+
+        Self {
+            header: command.header | hlrs_abi::HLRS_CMD_IRQ,
+            data: seqno,
+            ..command
+        }
+    }
+
+    /// Whether the command writes to the result slot of its job; if so, with `slot` filled in.
+    pub(super) fn with_result_slot(self, slot: Address) -> Self {
+        if self.header & 0xff != hlrs_abi::HLRS_OP_CRC32C {
+            return self;
+        }
+
+        Self {
+            header: self.header | slot.space() << hlrs_abi::HLRS_CMD_DST_SPACE_SHIFT,
+            dst: slot.raw(),
+            ..self
+        }
+    }
+
+    /// The command as the engine reads it.
+    pub(super) fn words(&self) -> [u64; WORDS] {
+        [
+            u64::from(self.header).to_le(),
+            self.src.to_le(),
+            self.dst.to_le(),
+            self.size.to_le(),
+            self.data.to_le(),
+            0,
+            0,
+            0,
+        ]
+    }
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SR-IOV, on the PF.
+//!
+//! - [`lmtt`]: the table through which a VF reaches LMEM.
+//! - [`provision`]: which VF has which part of LMEM, and how it gets and loses it.
+//! - [`admin`]: `sriov_admin/` in sysfs.
+
+mod admin;
+mod lmtt;
+mod provision;
+
+pub(crate) use self::admin::Admin;
+pub(crate) use self::provision::Provisioning;

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which VF has which part of LMEM.
+//!
+//! A VF's quota is what an administrator has set beforehand, or else a fair share: what the set
+//! quotas leave of the free memory is divided by the number of the other VFs plus one, the PF. A
+//! quota is made of whole granules, which need not be contiguous, and need not be a power of two.
+//!
+//! The memory is taken from the PF's allocator when VFs are enabled, zeroed by the device, and
+//! given back when they are disabled. Quotas cannot be changed in between.
+
+use kernel::{
+    new_mutex,
+    pci,
+    prelude::*,
+    ptr::Alignment,
+    sizes::SZ_2M,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+use kernel_ext::pci::{
+    DeviceExt,
+    Sriov, //
+};
+
+use super::lmtt::{
+    self,
+    GRANULE, //
+};
+use crate::{
+    hw::{
+        Hw,
+        VfId, //
+    },
+    lmem::{
+        Allocation,
+        Lmem,
+        Placement, //
+    },
+    ops,
+    queue::CopyQueue, //
+};
+
+/// What is known of one VF.
+struct Vf {
+    /// Bytes set by the administrator; 0 asks for a fair share.
+    quota: u64,
+    /// Memory that the VF has now.
+    memory: Option<Allocation>,
+}
+
+/// The provisioning record of a PF.
+#[pin_data]
+pub(crate) struct Provisioning {
+    hw: Arc<Hw>,
+    lmem: Arc<Lmem>,
+    queue: Arc<CopyQueue>,
+    #[pin]
+    vfs: Mutex<KVec<Vf>>,
+}
+
+impl Provisioning {
+    /// Creates the record for `total_vfs` VFs, none of which is enabled. May sleep.
+    pub(crate) fn new(
+        hw: Arc<Hw>,
+        lmem: Arc<Lmem>,
+        queue: Arc<CopyQueue>,
+        total_vfs: u16,
+    ) -> Result<Arc<Self>> {
+        let mut vfs = KVec::with_capacity(usize::from(total_vfs), GFP_KERNEL)?;
+        for _ in 0..total_vfs {
+            vfs.push(
+                Vf {
+                    quota: 0,
+                    memory: None,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+
+        Arc::pin_init(
+            pin_init!(Self {
+                hw,
+                lmem,
+                queue,
+                vfs <- new_mutex!(vfs, "hlrs::Provisioning"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Number of VFs that the device can have.
+    pub(crate) fn total_vfs(&self) -> u16 {
+        // CAST: The record was made for a number of this type.
+        self.vfs.lock().len() as u16
+    }
+
+    /// Bytes that a VF has, or that were set for it.
+    pub(crate) fn quota(&self, vf: VfId) -> Result<u64> {
+        let vfs = self.vfs.lock();
+        let vf = vfs.get(vf.index()).ok_or(EINVAL)?;
+
+        Ok(vf.memory.as_ref().map_or(vf.quota, Allocation::size))
+    }
+
+    /// Sets what a VF, or all with [`None`], gets when VFs are enabled next; 0 is a fair share.
+    ///
+    /// Fails with `EINVAL` unless `bytes` is a multiple of 2 MiB, `ERANGE` if it is more than the
+    /// card has, `EBUSY` while VFs are enabled.
+    pub(crate) fn set_quota(&self, vf: Option<VfId>, bytes: u64) -> Result {
+        if bytes % GRANULE != 0 {
+            return Err(EINVAL);
+        }
+        if bytes > self.lmem.size() {
+            return Err(ERANGE);
+        }
+
+        let mut vfs = self.vfs.lock();
+        if vfs.iter().any(|vf| vf.memory.is_some()) {
+            return Err(EBUSY);
+        }
+
+        match vf {
+            None => vfs.iter_mut().for_each(|vf| vf.quota = bytes),
+            Some(vf) => vfs.get_mut(vf.index()).ok_or(EINVAL)?.quota = bytes,
+        }
+        Ok(())
+    }
+
+    /// Provisions the first `num_vfs` VFs and enables them.
+    ///
+    /// Sleeps. Fails with `ENOSPC` if there is not enough memory; nothing is enabled then.
+    pub(crate) fn enable(
+        &self,
+        dev: &pci::Device<kernel::device::Core<'_>>,
+        num_vfs: u16,
+    ) -> Result {
+        self.provision(num_vfs).inspect_err(|e| {
+            dev_err!(dev, "cannot provision {} VFs: {:?}\n", num_vfs, *e);
+            self.release();
+        })?;
+
+        // The lock is not held here: VFs are probed, and their driver is this one.
+        Sriov::enable(dev, num_vfs).inspect_err(|_| self.release())
+    }
+
+    /// Disables all VFs and takes their memory back. Sleeps.
+    pub(crate) fn disable(&self, dev: &pci::Device<kernel::device::Core<'_>>) {
+        if dev.num_vf() > 0 {
+            Sriov::disable(dev);
+        }
+        self.release();
+    }
+
+    /// Tells the device again what it may have forgotten in a reset. Sleeps.
+    pub(crate) fn restore(&self) -> Result {
+        for (vf, memory) in Self::numbered(&self.vfs.lock()) {
+            if let Some(memory) = &memory.memory {
+                lmtt::program(&self.hw, vf, memory.extents())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn numbered(vfs: &[Vf]) -> impl Iterator<Item = (VfId, &Vf)> {
+        (1..).zip(vfs).filter_map(|(n, vf)| Some((VfId::new(n)?, vf)))
+    }
+
+    fn provision(&self, num_vfs: u16) -> Result {
+        let mut vfs = self.vfs.lock();
+        let vfs = vfs.get_mut(..usize::from(num_vfs)).ok_or(EINVAL)?;
+
+        for vf in vfs.iter_mut().filter(|vf| vf.quota > 0) {
+            vf.memory = Some(self.take(vf.quota)?);
+        }
+        self.take_fair_shares(vfs)?;
+
+        for (vf, memory) in Self::numbered(vfs) {
+            let memory = memory.memory.as_ref().ok_or(ENOSPC)?;
+            ops::zero_lmem(&self.queue, memory.extents())?;
+            lmtt::program(&self.hw, vf, memory.extents())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the VFs that have nothing equal parts of what is free, and leaves one to the PF.
+    ///
+    /// Free memory may be too fragmented for the full share; then all get less.
+    fn take_fair_shares(&self, vfs: &mut [Vf]) -> Result {
+        let sharers = vfs.iter().filter(|vf| vf.memory.is_none()).count() as u64;
+        if sharers == 0 {
+            return Ok(());
+        }
+
+        let free = self.lmem.size() - self.lmem.used();
+        let mut share = free.checked_div(sharers + 1).unwrap_or(0) / GRANULE * GRANULE;
+
+        while share > 0 {
+            let mut taken = KVec::with_capacity(sharers as usize, GFP_KERNEL)?;
+
+            while (taken.len() as u64) < sharers {
+                match self.take(share) {
+                    Ok(memory) => taken.push(memory, GFP_KERNEL)?,
+                    Err(ENOSPC) => break,
+                    Err(e) => return Err(e),
+                }
+            }
+            if taken.len() as u64 == sharers {
+                for vf in vfs.iter_mut().filter(|vf| vf.memory.is_none()) {
+                    vf.memory = taken.pop();
+                }
+                return Ok(());
+            }
+            share -= GRANULE;
+        }
+        Err(ENOSPC)
+    }
+
+    fn take(&self, bytes: u64) -> Result<Allocation> {
+        self.lmem
+            .alloc(bytes, Alignment::new::<SZ_2M>(), Placement::Any, false)
+    }
+
+    /// Takes back the memory of all VFs, which are disabled.
+    fn release(&self) {
+        let mut vfs = self.vfs.lock();
+
+        for (vf, memory) in Self::numbered(&vfs) {
+            if memory.memory.is_some() {
+                // Nothing to be done about an error: the device is gone, and the VFs with it.
+                let _ = lmtt::program(&self.hw, vf, &[]);
+            }
+        }
+        for vf in vfs.iter_mut() {
+            vf.memory = None;
+        }
+    }
+}
