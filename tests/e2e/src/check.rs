@@ -10,7 +10,7 @@ macro_rules! check {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
             return Err($crate::harness::Stop::Failed(format!(
-                "{}:{}: {}", file!(), line!(), format!($($text)+)
+                "{}:{}: {}", $crate::check::file(file!()), line!(), format!($($text)+)
             )));
         }
     };
@@ -53,6 +53,11 @@ macro_rules! skip {
     ($($text:tt)+) => {
         return Err($crate::harness::Stop::Skipped(format!($($text)+)))
     };
+}
+
+/// A source file without the path to the sources.
+pub fn file(path: &'static str) -> &'static str {
+    path.rsplit_once("/src/").map_or(path, |(_, file)| file)
 }
 
 /// A result whose error is an error number.

@@ -12,18 +12,19 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Those of node `index`; `None` if debugfs is not mounted, not readable
-    /// for this process, or has no such file.
-    pub(crate) fn of(index: u32) -> Option<Counters> {
-        let path = format!("/sys/kernel/debug/accel/{index}/counters");
+    /// Those of the function at a PCI address; `None` if debugfs is not
+    /// mounted, not readable for this process, or has no such file.
+    pub(crate) fn of(address: &str) -> Option<Counters> {
+        let path = format!("/sys/kernel/debug/hlrs-{address}/counters");
         Some(Self::parse(&fs::read_to_string(path).ok()?))
     }
 
-    /// One `name: value` or `name value` a line; other lines are passed over.
+    /// One `name value` a line; a counter that could not be read has a dash for
+    /// its value and is left out.
     fn parse(text: &str) -> Counters {
         let pair = |line: &str| {
-            let (name, value) = line.trim().split_once([':', ' ', '\t', '='])?;
-            Some((name.trim().to_owned(), value.trim().parse().ok()?))
+            let (name, value) = line.split_once(' ')?;
+            Some((name.to_owned(), value.trim().parse().ok()?))
         };
         Counters {
             values: text.lines().filter_map(pair).collect(),
@@ -53,8 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_both_separators_and_nothing_else() {
-        let c = Counters::parse("bus_read: 4096\nbus_write 7\n# note\nfaults: none\n\n");
+    fn reads_numbers_and_nothing_else() {
+        let c = Counters::parse("bus_read 4096\nbus_write 7\nfaults -\n\n");
         assert_eq!(c.get("bus_read"), Some(4096));
         assert_eq!(c.get("bus_write"), Some(7));
         assert_eq!(c.iter().count(), 2);
@@ -62,8 +63,8 @@ mod tests {
 
     #[test]
     fn differences() {
-        let a = Counters::parse("x: 10\ny: 3");
-        let b = Counters::parse("x: 25\ny: 1\nz: 1");
+        let a = Counters::parse("x 10\ny 3");
+        let b = Counters::parse("x 25\ny 1\nz 1");
         assert_eq!(b.since(&a, "x"), Some(15));
         assert_eq!(b.since(&a, "y"), None, "a counter that went back was reset");
         assert_eq!(b.since(&a, "z"), None);

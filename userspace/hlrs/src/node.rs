@@ -56,7 +56,7 @@ impl Node {
 
     /// The hardware's counters, if the driver offers them to this process.
     pub fn counters(&self) -> Option<Counters> {
-        Counters::of(self.index)
+        Counters::of(&self.address)
     }
 }
 

@@ -112,24 +112,20 @@ impl PhysicalFunction {
         }
     }
 
-    fn profile(number: u32, file: &str) -> String {
-        format!("sriov_admin/vf{number}/profile/{file}")
+    fn quota_file(number: u32) -> String {
+        format!("sriov_admin/vf{number}/profile/vram_quota")
     }
 
-    /// LMEM that virtual function `number` is to get when it is enabled, in
-    /// bytes; 0 is a fair share.
+    /// LMEM of virtual function `number` in bytes: what it has while virtual
+    /// functions are enabled, otherwise what it is to get; 0 is a fair share.
     pub fn quota(&self, number: u32) -> Result<u64> {
-        self.read(&Self::profile(number, "lmem_quota"))
+        self.read(&Self::quota_file(number))
     }
 
-    /// Sets what [`quota`](Self::quota) tells; only while no virtual function is
-    /// enabled.
+    /// Sets what virtual function `number` gets when it is enabled next: a
+    /// multiple of 2 MiB, or 0 for a fair share. Refused with `EBUSY` while
+    /// virtual functions are enabled.
     pub fn set_quota(&self, number: u32, bytes: u64) -> Result<()> {
-        self.write(&Self::profile(number, "lmem_quota"), bytes)
-    }
-
-    /// LMEM that virtual function `number` has now, in bytes.
-    pub fn provisioned(&self, number: u32) -> Result<u64> {
-        self.read(&Self::profile(number, "lmem_provisioned"))
+        self.write(&Self::quota_file(number), bytes)
     }
 }

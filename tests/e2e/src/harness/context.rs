@@ -44,16 +44,14 @@ pub struct Context {
     pub seed: u64,
     /// Rounds asked for, if any.
     pub rounds: Option<u32>,
+    /// The long version is wanted.
+    pub soak: bool,
 }
 
 impl Context {
-    /// Rounds of a test that does `short` unless asked for another number.
-    pub fn rounds(&self, short: u32) -> u32 {
-        self.rounds.unwrap_or(short)
-    }
-
-    /// A line for the log.
-    pub fn note(&self, text: impl fmt::Display) {
-        println!("{text}");
+    /// Rounds of a test that does `short` in an ordinary run and `long` in a
+    /// soak run, unless another number was asked for.
+    pub fn rounds(&self, short: u32, long: u32) -> u32 {
+        self.rounds.unwrap_or(if self.soak { long } else { short })
     }
 }

@@ -69,10 +69,11 @@ impl<W: Write> Writer<W> {
 
 /// Text on one line, without what would start a directive.
 fn flat(text: &str) -> String {
-    text.split_whitespace()
+    let words = text.split(|c: char| c.is_whitespace() || c == '#');
+    words
+        .filter(|w| !w.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
-        .replace('#', "")
 }
 
 #[cfg(test)]

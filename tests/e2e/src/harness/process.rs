@@ -38,6 +38,7 @@ pub fn child(test: &Test, options: &Options) -> ExitCode {
     let context = Context {
         seed: options.seed,
         rounds: options.rounds,
+        soak: options.soak,
     };
     let outcome = panic::catch_unwind(|| (test.run)(&context));
     match outcome {
@@ -69,6 +70,13 @@ pub fn run(suite: &str, test: &Test, options: &Options, mut note: impl FnMut(&st
     if let Some(rounds) = options.rounds {
         command.args(["--rounds", &rounds.to_string()]);
     }
+    if options.soak {
+        command.arg("--soak");
+    }
+    // Only what is on the command line counts.
+    for name in ["HLRS_SEED", "HLRS_ROUNDS", "HLRS_SOAK"] {
+        command.env_remove(name);
+    }
     // A group of its own, so that processes started by the test end with it.
     command
         .stdin(Stdio::null())
@@ -99,6 +107,9 @@ pub fn run(suite: &str, test: &Test, options: &Options, mut note: impl FnMut(&st
         });
     }
 
+    // Long versions are bounded by the limit of the whole suite, outside.
+    let long = options.soak || options.rounds.is_some();
+    let limit = if long { test.limit * 60 } else { test.limit };
     let start = Instant::now();
     let mut verdict = None;
     let mut take = |line: String| match line.strip_prefix(MARK) {
@@ -111,7 +122,7 @@ pub fn run(suite: &str, test: &Test, options: &Options, mut note: impl FnMut(&st
         }
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            _ if start.elapsed() > test.limit => break None,
+            _ if start.elapsed() > limit => break None,
             _ => thread::sleep(POLL),
         }
     };
@@ -127,7 +138,7 @@ pub fn run(suite: &str, test: &Test, options: &Options, mut note: impl FnMut(&st
         }
     }
     let verdict = match (status, verdict) {
-        (None, _) => Verdict::Failed(format!("the test did not end within {:?}", test.limit)),
+        (None, _) => Verdict::Failed(format!("the test did not end within {limit:?}")),
         (Some(status), Some(verdict)) if status.success() => verdict,
         (Some(status), _) => Verdict::Failed(crash(status)),
     };

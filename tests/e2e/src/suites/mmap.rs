@@ -361,7 +361,10 @@ pub fn hold(node: &str, place: &str) -> Outcome {
             }
             "fill" => role::say(&match buffer.fill(0, 8, 0) {
                 Ok(()) => "filled".to_owned(),
-                Err(err) => format!("{:?}", err.errno()),
+                Err(err) => format!(
+                    "errno {}",
+                    err.errno().map_or(0, |errno| errno.raw_os_error())
+                ),
             }),
             _ => return Ok(()),
         }

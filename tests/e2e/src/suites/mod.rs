@@ -2,11 +2,21 @@
 //! The suites, one file or directory each.
 
 mod abi;
+mod cycles;
+mod faults;
+mod fdinfo;
+mod hotplug;
+mod kill9;
 mod mem;
 mod mmap;
 mod ops;
 mod prime;
+mod reset;
 mod roles;
+mod sriov;
+mod tools;
+mod unbind;
+mod zero;
 
 use crate::harness::Suite;
 
@@ -34,6 +44,46 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "prime",
             tests: prime::tests(),
+        },
+        Suite {
+            name: "zero",
+            tests: zero::tests(),
+        },
+        Suite {
+            name: "fdinfo",
+            tests: fdinfo::tests(),
+        },
+        Suite {
+            name: "kill9",
+            tests: kill9::tests(),
+        },
+        Suite {
+            name: "sriov",
+            tests: sriov::tests(),
+        },
+        Suite {
+            name: "reset",
+            tests: reset::tests(),
+        },
+        Suite {
+            name: "unbind",
+            tests: unbind::tests(),
+        },
+        Suite {
+            name: "faults",
+            tests: faults::tests(),
+        },
+        Suite {
+            name: "hotplug",
+            tests: hotplug::tests(),
+        },
+        Suite {
+            name: "cycles",
+            tests: cycles::tests(),
+        },
+        Suite {
+            name: "tools",
+            tests: tools::tests(),
         },
     ]
 }

@@ -248,7 +248,7 @@ fn jobs_of_both_devices_keep_their_order(context: &Context) -> Outcome {
     let window = b.import(&dmabuf)?;
     let target = Place::Lmem.create(&b, 2 * MIB)?;
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(20) {
+    for round in 0..context.rounds(20, 1000) {
         let pattern = random.next();
         let _write = buffer.fill_async(0, 2 * MIB, pattern)?;
         let _read = target.copy_from_async(0, &window, 0, 2 * MIB)?;
@@ -392,7 +392,7 @@ fn many_times(context: &Context) -> Outcome {
             .unwrap_or(0)
     };
     let open = descriptors();
-    for n in 0..context.rounds(200) {
+    for n in 0..context.rounds(200, 10_000) {
         let buffer = Place::Visible.create(&a, 4096 * (1 + u64::from(n) % 5))?;
         let window = b.import(&buffer.export()?)?;
         let pattern = u64::from(n) + 1;

@@ -21,6 +21,8 @@ pub fn role(name: &str, arguments: &[String]) -> ExitCode {
 fn play(name: &str, arguments: &[&str]) -> Outcome {
     match (name, arguments) {
         ("hold", [node, place]) => super::mmap::hold(node, place),
+        ("hoard", [node]) => super::zero::hoard(node),
+        ("churn", [first, second, seed]) => super::kill9::churn(first, second, seed),
         ("import", [node, fd]) => super::prime::import(node, fd),
         _ => Err(Stop::failed(format!(
             "no role {name} with arguments {arguments:?}"

@@ -182,7 +182,7 @@ fn example(name: &str) -> Outcome {
 }
 
 fn example_in_c_64_bit(_: &Context) -> Outcome {
-    example("hlrs-example-64")
+    example("hlrs-example")
 }
 
 fn example_in_c_32_bit(_: &Context) -> Outcome {

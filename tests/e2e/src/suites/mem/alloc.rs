@@ -116,7 +116,7 @@ fn buffers_do_not_overlap(context: &Context) -> Outcome {
         Ok((number, buffer))
     };
     let mut buffers = (0..200).map(&mut make).collect::<Outcome<Vec<_>>>()?;
-    for round in 0..context.rounds(3) {
+    for round in 0..context.rounds(3, 200) {
         for n in (round as usize % 3..buffers.len()).step_by(3) {
             let number = buffers[n].0 + 1_000_000;
             buffers[n] = make(number)?;
@@ -130,7 +130,7 @@ fn buffers_do_not_overlap(context: &Context) -> Outcome {
 
 fn threads(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let rounds = context.rounds(20);
+    let rounds = context.rounds(20, 2000);
     std::thread::scope(|scope| {
         let work = |thread: u64| -> Outcome {
             let mut random = Random::new(context.seed ^ thread);

@@ -4,6 +4,8 @@
 mod alloc;
 mod full;
 
+pub use full::exhaust;
+
 use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {

@@ -94,7 +94,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
         .iter()
         .map(|p| p.create(&device, size))
         .collect::<hlrs::Result<Vec<_>>>()?;
-    for round in 0..context.rounds(20) {
+    for round in 0..context.rounds(20, 1000) {
         let pattern = random.next();
         let _fill = chain[0].fill_async(0, size, pattern)?;
         for pair in chain.windows(2) {
@@ -114,7 +114,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
 
 fn more_jobs_than_a_ring_holds(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let count = u64::from(context.rounds(4000));
+    let count = u64::from(context.rounds(4000, 100_000));
     let cell = 64;
     let size = (count * cell).next_multiple_of(4096);
     let buffer = Place::Lmem.create(&device, size)?;
@@ -137,7 +137,7 @@ fn more_jobs_than_a_ring_holds(context: &Context) -> Outcome {
 fn closing_with_jobs_in_flight(context: &Context) -> Outcome {
     let device = cards::first()?;
     let size = 8 * MIB;
-    for _ in 0..context.rounds(10) {
+    for _ in 0..context.rounds(10, 1000) {
         let source = Place::Lmem.create(&device, size)?;
         source.fill(0, size, u64::MAX)?;
         let target = Place::Lmem.create(&device, size)?;
@@ -183,7 +183,7 @@ fn operations_under_signals(context: &Context) -> Outcome {
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
     }
     check_eq!(timer(1000), 0, "the timer");
-    for _ in 0..context.rounds(10) {
+    for _ in 0..context.rounds(10, 1000) {
         let pattern = random.next();
         a.buffer.fill(0, a.buffer.size(), pattern)?;
         a.fill(0, a.buffer.size(), pattern);
@@ -202,7 +202,7 @@ fn operations_under_signals(context: &Context) -> Outcome {
 
 fn threads(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let rounds = context.rounds(30);
+    let rounds = context.rounds(30, 3000);
     std::thread::scope(|scope| {
         let work = |thread: u64| -> Outcome {
             let mut random = Random::new(context.seed.wrapping_add(thread));

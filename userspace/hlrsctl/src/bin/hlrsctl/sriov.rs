@@ -28,20 +28,22 @@ pub fn status(name: Option<&str>) -> Result<()> {
         pf.address()
     );
     for number in 1..=total {
-        let quota = match pf.quota(number)? {
-            0 => "a fair share".to_owned(),
+        let memory = match pf.quota(number)? {
+            0 => "a fair share of the memory".to_owned(),
             bytes => Size(bytes).to_string(),
         };
-        let now = match pf.provisioned(number)? {
-            0 => "none".to_owned(),
-            bytes => Size(bytes).to_string(),
-        };
-        let place = match (pf.vf_address(number), pf.vf_node(number)?) {
-            (None, _) => "not enabled".to_owned(),
-            (Some(address), None) => format!("{address}, not bound to hlrs"),
-            (Some(address), Some(node)) => format!("{address}, {}", node.path.display()),
-        };
-        println!("  VF {number}: LMEM wanted {quota}, given {now}; {place}");
+        match (pf.vf_address(number), pf.vf_node(number)?) {
+            (None, _) => println!("  VF {number}: not enabled; would get {memory}"),
+            (Some(address), None) => {
+                println!("  VF {number}: has {memory}; {address}, not bound to hlrs")
+            }
+            (Some(address), Some(node)) => {
+                println!(
+                    "  VF {number}: has {memory}; {address}, {}",
+                    node.path.display()
+                )
+            }
+        }
     }
     Ok(())
 }

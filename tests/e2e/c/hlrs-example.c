@@ -5,7 +5,7 @@
  * write through a CPU mapping, copy by the device, checksum on the device,
  * copy back and compare.
  *
- *   cc -std=c11 -I include/uapi/drm -isystem /usr/include/drm example.c
+ *   cc -std=c11 -I include/uapi -I /usr/include/drm hlrs-example.c
  *   ./a.out /dev/accel/accel0
  *
  * Exit status 0 and a last line "round trip: OK", or 1 and what went wrong.
@@ -23,7 +23,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "hlrs_accel.h"
+#include <drm/hlrs_accel.h>
 
 #define BUFFER_SIZE ((size_t)1 << 20)
 

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Loading and unloading of the modules.
+
+use crate::check;
+use crate::check_eq;
+use crate::harness::Context;
+use crate::harness::Outcome;
+use crate::harness::Test;
+use crate::system::cards;
+use crate::system::cards::Place;
+use crate::system::driver;
+use crate::system::vfs::Vfs;
+use crate::system::MIB;
+use crate::tests;
+
+pub fn tests() -> Vec<Test> {
+    tests![
+        a_module_in_use_stays: 120,
+        unload_with_virtual_functions: 180,
+        load_and_unload: 900,
+    ]
+}
+
+/// Loads the modules when a test ends, however it ends.
+struct Loaded(usize);
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        if let Err(err) = driver::load(self.0) {
+            println!("the modules could not be loaded again: {err:?}");
+        }
+    }
+}
+
+fn a_module_in_use_stays(_: &Context) -> Outcome {
+    let count = cards::nodes()?.len();
+    let device = cards::first()?;
+    check!(
+        driver::unload().is_err(),
+        "the module was removed under an open file"
+    );
+    let buffer = Place::Visible.create(&device, MIB)?;
+    let map = buffer.map()?;
+    drop((buffer, device));
+    check!(
+        driver::unload().is_err(),
+        "the module was removed under a mapping"
+    );
+    check_eq!(map.to_vec(0, 8)?, [0; 8]);
+    drop(map);
+    let dmabuf = Place::Visible.create(&cards::first()?, MIB)?.export()?;
+    check!(
+        driver::unload().is_err(),
+        "the module was removed under a dma-buf"
+    );
+    drop(dmabuf);
+    let _loaded = Loaded(count);
+    driver::unload()
+}
+
+fn unload_with_virtual_functions(_: &Context) -> Outcome {
+    let count = cards::nodes()?.len();
+    let vfs = Vfs::enable(3)?;
+    drop(Place::Lmem.create(&vfs.open(2)?, MIB)?);
+    {
+        let _loaded = Loaded(count);
+        driver::unload()?;
+    }
+    check_eq!(
+        vfs.pf.num_vfs()?,
+        0,
+        "virtual functions after the driver was unloaded"
+    );
+    Ok(())
+}
+
+fn load_and_unload(context: &Context) -> Outcome {
+    let count = cards::nodes()?.len();
+    for _ in 0..context.rounds(10, 100) {
+        {
+            let device = cards::first()?;
+            let buffer = Place::Visible.create(&device, 4 * MIB)?;
+            let _job = buffer.fill_async(0, buffer.size(), 1)?;
+        }
+        driver::unload()?;
+        check_eq!(cards::nodes()?.len(), 0, "nodes without a driver");
+        driver::load(count)?;
+    }
+    Ok(())
+}

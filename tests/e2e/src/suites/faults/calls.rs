@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every ioctl, with each of its allocations failing once.
+
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+
+use hlrs::Errno;
+use hlrs_sys as sys;
+
+use super::inject::Injected;
+use super::inject::Injection;
+use crate::check;
+use crate::check_eq;
+use crate::harness::Context;
+use crate::harness::Outcome;
+use crate::harness::Test;
+use crate::raw;
+use crate::system::cards;
+use crate::system::cards::Place;
+use crate::system::random::Random;
+use crate::system::MIB;
+use crate::tests;
+
+pub fn tests() -> Vec<Test> {
+    tests![
+        queries: 180,
+        creation: 300,
+        mapping: 180,
+        operations: 300,
+        export_and_import: 300,
+        opening: 180,
+    ]
+}
+
+/// No call allocates more often than this.
+const MOST: u64 = 3000;
+
+/// What a failed allocation, or a failed copy from or to user memory, may be
+/// reported as.
+const REASONS: [Errno; 4] = [Errno::NOMEM, Errno::FAULT, Errno::NOSPC, Errno::AGAIN];
+
+/// Makes each allocation of a call fail in turn, until it has no more.
+fn each(what: &str, injection: &Injection, call: &mut dyn FnMut() -> raw::Result) -> Outcome {
+    let mut refused = 0;
+    for n in 1..MOST {
+        let (result, injected) = injection.run(n, &mut *call)?;
+        match (result, injected) {
+            (Ok(()), Injected::No(_)) => {
+                println!("{what}: {} failures, {refused} reported", n - 1);
+                return Ok(());
+            }
+            // An allocation that has a substitute may fail unnoticed.
+            (Ok(()), Injected::Yes) => {}
+            (Err(errno), injected) => {
+                check!(
+                    injected == Injected::Yes && REASONS.contains(&errno),
+                    "{what}: {errno} with failure {n}, {injected:?}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    check!(false, "{what} never succeeds");
+    Ok(())
+}
+
+fn queries(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let device = cards::first()?;
+    for query in 0..3 {
+        each(&format!("query {query}"), &injection, &mut || {
+            let mut answer = [0; 256];
+            let mut arg = sys::drm_hlrs_device_query {
+                query,
+                size: 2048,
+                ..Default::default()
+            };
+            raw::query(&device, &mut arg, &mut answer)
+        })?;
+    }
+    Ok(())
+}
+
+fn creation(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let device = cards::first()?;
+    let used = cards::used(&device)?;
+    let lmem = device.lmem()?.instance;
+    for region in device.regions()? {
+        let flags: &[u32] = match region.instance == lmem {
+            true => &[
+                0,
+                sys::DRM_HLRS_MEM_CPU_VISIBLE,
+                sys::DRM_HLRS_MEM_CONTIGUOUS,
+            ],
+            false => &[0],
+        };
+        for &flags in flags {
+            let what = format!("create in region {} with flags {flags}", region.instance);
+            // A file of its own each time: the failure to copy the result out
+            // leaves a handle that nobody knows.
+            let own = cards::first()?;
+            each(&what, &injection, &mut || {
+                let mut arg = sys::drm_hlrs_mem_create {
+                    size: 65536,
+                    region: region.instance,
+                    flags,
+                    ..Default::default()
+                };
+                raw::create(&own, &mut arg)?;
+                raw::close(
+                    &own,
+                    &mut sys::drm_gem_close {
+                        handle: arg.handle,
+                        pad: 0,
+                    },
+                )
+            })?;
+        }
+    }
+    check_eq!(
+        cards::used(&device)?,
+        used,
+        "memory in use after the failures"
+    );
+    Ok(())
+}
+
+fn mapping(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let device = cards::first()?;
+    for place in [Place::System, Place::Visible] {
+        let buffer = place.create(&device, 65536)?;
+        buffer.fill(0, 65536, 0x77)?;
+        each(&format!("offset in {place:?}"), &injection, &mut || {
+            let handle = buffer.handle();
+            let mut arg = sys::drm_hlrs_mem_mmap_offset {
+                handle,
+                ..Default::default()
+            };
+            raw::mmap_offset(&device, &mut arg)
+        })?;
+        each(&format!("mmap of {place:?}"), &injection, &mut || {
+            buffer
+                .map()
+                .map(drop)
+                .map_err(|err| err.errno().unwrap_or(Errno::IO))
+        })?;
+        check_eq!(
+            buffer.map()?.to_vec(4096, 8)?,
+            0x77u64.to_le_bytes(),
+            "{place:?}"
+        );
+    }
+    Ok(())
+}
+
+fn operations(context: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let device = cards::first()?;
+    let source = Place::Lmem.create(&device, MIB)?;
+    let bytes = cards::randomize(&source, &mut Random::new(context.seed))?;
+    let target = Place::System.create(&device, MIB)?;
+    for flags in [0, sys::DRM_HLRS_MEM_OP_ASYNC] {
+        each(&format!("copy with flags {flags}"), &injection, &mut || {
+            let mut arg = sys::drm_hlrs_mem_copy {
+                src_handle: source.handle(),
+                dst_handle: target.handle(),
+                size: MIB,
+                flags,
+                ..Default::default()
+            };
+            raw::copy(&device, &mut arg)
+        })?;
+        let found = cards::read(&target, 0, MIB)?;
+        cards::compare("after the copies", &found, &bytes)?;
+        each(&format!("fill with flags {flags}"), &injection, &mut || {
+            let mut arg = sys::drm_hlrs_mem_fill {
+                handle: target.handle(),
+                size: MIB,
+                pattern: 0x33,
+                flags,
+                ..Default::default()
+            };
+            raw::fill(&device, &mut arg)
+        })?;
+        cards::holds_pattern("after the fills", &target, 0x33)?;
+    }
+    let expected = hlrs::crc32c(0, &bytes);
+    let mut crc = 0;
+    each("checksum", &injection, &mut || {
+        let handle = source.handle();
+        let mut arg = sys::drm_hlrs_mem_crc32c {
+            handle,
+            size: MIB,
+            ..Default::default()
+        };
+        raw::crc32c(&device, &mut arg)?;
+        crc = arg.crc;
+        Ok(())
+    })?;
+    check_eq!(crc, expected, "CRC32C in the end");
+    each("wait", &injection, &mut || {
+        let handle = target.handle();
+        raw::wait(
+            &device,
+            &mut sys::drm_hlrs_mem_wait {
+                handle,
+                ..Default::default()
+            },
+        )
+    })
+}
+
+fn export_and_import(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let (a, b) = cards::two()?;
+    let used = cards::used(&a)?;
+    for place in [Place::System, Place::Visible] {
+        // A new buffer each time, because a buffer keeps its dma-buf.
+        each(&format!("export of {place:?}"), &injection, &mut || {
+            let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+            let buffer = place.create(&a, 65536).map_err(failed)?;
+            buffer.export().map(drop).map_err(failed)
+        })?;
+        let buffer = place.create(&a, 65536)?;
+        buffer.fill(0, 65536, 0x44)?;
+        let dmabuf = buffer.export()?;
+        each(&format!("import of {place:?}"), &injection, &mut || {
+            let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+            let window = b.import(&dmabuf).map_err(failed)?;
+            window.crc32c(0, 4096).map(drop).map_err(failed)
+        })?;
+        cards::holds_pattern("through an import", &b.import(&dmabuf)?, 0x44)?;
+    }
+    check_eq!(cards::used(&a)?, used, "memory in use after the failures");
+    Ok(())
+}
+
+fn opening(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let path = cards::first_node()?.path;
+    let path = std::ffi::CString::new(path.display().to_string()).unwrap_or_default();
+    each("open", &injection, &mut || {
+        // SAFETY: a string that ends with 0.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        if fd == -1 {
+            let err = std::io::Error::last_os_error();
+            return Err(Errno::from_io_error(&err).unwrap_or(Errno::IO));
+        }
+        // SAFETY: just opened, and owned by nobody else; this closes it.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(())
+    })
+}

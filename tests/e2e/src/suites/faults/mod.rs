@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Allocations that fail, one after the other, in every call and in probe.
+
+mod calls;
+mod inject;
+mod probe;
+
+use crate::harness::Test;
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = calls::tests();
+    tests.extend(probe::tests());
+    tests
+}

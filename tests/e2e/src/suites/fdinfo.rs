@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The keys of `drm-usage-stats` in fdinfo.
+
+use hlrs::Device;
+use hlrs::EngineClass;
+use hlrs::MemoryUsage;
+
+use crate::check;
+use crate::check_eq;
+use crate::harness::Context;
+use crate::harness::Outcome;
+use crate::harness::Test;
+use crate::system::cards;
+use crate::system::cards::Place;
+use crate::system::wait_until;
+use crate::system::JOB;
+use crate::system::MIB;
+use crate::tests;
+
+pub fn tests() -> Vec<Test> {
+    tests![
+        identification,
+        memory_of_the_device,
+        system_memory_is_not_device_memory,
+        shared_memory,
+        active_memory: 120,
+        busy_time,
+    ]
+}
+
+fn vram(device: &Device) -> Outcome<MemoryUsage> {
+    let usage = device.usage()?;
+    check!(
+        usage.memory.contains_key("vram0"),
+        "no region vram0: {:?}",
+        usage.memory
+    );
+    Ok(usage.memory["vram0"])
+}
+
+fn identification(_: &Context) -> Outcome {
+    let node = cards::first_node()?;
+    let (one, two) = (node.open()?, node.open()?);
+    let (a, b) = (one.usage()?, two.usage()?);
+    check_eq!(a.driver, "hlrs");
+    check_eq!(a.pci_address, Some(node.address.clone()));
+    check!(a.client_id.is_some(), "no drm-client-id");
+    check!(
+        a.client_id != b.client_id,
+        "two files have the same drm-client-id"
+    );
+    let copy = one
+        .engines()?
+        .into_iter()
+        .find(|e| e.class == EngineClass::Copy);
+    let capacity = a.engine_capacity.get("copy").copied();
+    check_eq!(
+        capacity,
+        copy.map(|e| u64::from(e.capacity)),
+        "capacity of the engine copy"
+    );
+    check!(
+        a.engine_ns.contains_key("copy"),
+        "no busy time of the engine copy"
+    );
+    Ok(())
+}
+
+fn memory_of_the_device(_: &Context) -> Outcome {
+    let (device, other) = (cards::first()?, cards::first()?);
+    check_eq!(vram(&device)?, MemoryUsage::default(), "a new file");
+    let buffers = [
+        Place::Lmem.create(&device, 3 * MIB)?,
+        Place::Visible.create(&device, MIB)?,
+    ];
+    let now = vram(&device)?;
+    check_eq!((now.total, now.resident), (4 * MIB, 4 * MIB));
+    check_eq!(now.shared, 0);
+    check_eq!(vram(&other)?, MemoryUsage::default(), "another file");
+    drop(buffers);
+    check_eq!(
+        vram(&device)?,
+        MemoryUsage::default(),
+        "after all was closed"
+    );
+    Ok(())
+}
+
+fn system_memory_is_not_device_memory(_: &Context) -> Outcome {
+    let device = cards::first()?;
+    let _lmem = Place::Lmem.create(&device, MIB)?;
+    let before = device.usage()?;
+    let system = |usage: &hlrs::Usage| usage.memory.get("memory").map_or(0, |m| m.total);
+    check_eq!(
+        system(&before),
+        0,
+        "system memory of a file that has LMEM only"
+    );
+    let _system = Place::System.create(&device, 2 * MIB)?;
+    let after = device.usage()?;
+    check_eq!(system(&after), 2 * MIB, "system memory");
+    check_eq!(after.memory["vram0"], before.memory["vram0"], "vram0");
+    Ok(())
+}
+
+fn shared_memory(_: &Context) -> Outcome {
+    let (a, b) = (cards::first()?, cards::first()?);
+    let buffer = Place::Visible.create(&a, MIB)?;
+    check_eq!(vram(&a)?.shared, 0, "before sharing");
+    let import = b.import(&buffer.export()?)?;
+    check_eq!(vram(&a)?.shared, MIB, "the exporter's file");
+    check_eq!(vram(&b)?.shared, MIB, "the importer's file");
+    check_eq!(vram(&b)?.total, MIB);
+    drop(import);
+    check_eq!(
+        vram(&b)?,
+        MemoryUsage::default(),
+        "after the import is gone"
+    );
+    Ok(())
+}
+
+fn active_memory(_: &Context) -> Outcome {
+    let device = cards::first()?;
+    let size = device.lmem()?.total / 4;
+    let buffer = Place::Lmem.create(&device, size)?;
+    let mut seen = false;
+    for _ in 0..20 {
+        for n in 0..8 {
+            let _job = buffer.fill_async(0, size, n)?;
+        }
+        let active = vram(&device)?.active;
+        check!(
+            active == 0 || active == size,
+            "{active} of {size} bytes are active"
+        );
+        seen |= active == size;
+        buffer.wait(JOB)?;
+        if seen {
+            break;
+        }
+    }
+    check!(seen, "a buffer with jobs in flight was never active");
+    check_eq!(vram(&device)?.active, 0, "when idle");
+    Ok(())
+}
+
+fn busy_time(_: &Context) -> Outcome {
+    let (device, other) = (cards::first()?, cards::first()?);
+    let copy = |device: &Device| -> Outcome<u64> {
+        Ok(device.usage()?.engine_ns.get("copy").copied().unwrap_or(0))
+    };
+    let idle = copy(&other)?;
+    let buffer = Place::Lmem.create(&device, 8 * MIB)?;
+    let before = copy(&device)?;
+    let start = std::time::Instant::now();
+    for n in 0..20 {
+        buffer.fill(0, buffer.size(), n)?;
+    }
+    let mut now = before;
+    wait_until("the busy time grows", JOB, || {
+        now = copy(&device).unwrap_or(before);
+        now > before
+    })?;
+    let engines = 16;
+    let elapsed = start.elapsed().as_nanos() as u64;
+    check!(
+        now - before <= elapsed * engines,
+        "busy for {} ns within {elapsed} ns",
+        now - before
+    );
+    check_eq!(copy(&other)?, idle, "busy time of a file that does nothing");
+    Ok(())
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Virtual functions: enabling, their memory, their limits.
+
+mod enable;
+mod isolation;
+mod quota;
+
+use crate::harness::Test;
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = enable::tests();
+    tests.extend(quota::tests());
+    tests.extend(isolation::tests());
+    tests
+}
