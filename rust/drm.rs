@@ -35,6 +35,14 @@
 //!
 //! Whoever keeps a reference to a [`Device`] or a [`gem::Object`] outside of what is listed here
 //! (a kernel thread, a work item, another module) has to keep the driver's module loaded as well.
+//!
+//! # Known limits
+//!
+//! - There is no hook for debugfs, since the DRM core calls `drm_driver.debugfs_init` for other
+//!   devices only. A driver makes its files with [`kernel::debugfs`].
+//! - Objects do not take part in the DRM core's LRU lists and shrinker; pages that a
+//!   [`gem::ShmemPages`] holds stay in memory.
+//! - Mappings are made page by page; there are no huge entries in page tables of the CPU.
 
 mod debug;
 pub mod device;
@@ -60,8 +68,8 @@ pub use self::file::{
     FileData, //
 };
 pub use self::ioctl::IoctlDescriptor;
-pub use self::prime::DmaBuf;
 pub use self::print::{
     MemoryStats,
     Printer, //
 };
+pub use crate::dma_buf::DmaBuf;

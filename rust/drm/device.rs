@@ -210,14 +210,11 @@ impl<T: Driver> Device<T> {
     /// [`DriverObject::fault`](super::gem::DriverObject::fault), also for how to keep a concurrent
     /// fault from undoing this.
     ///
-    /// May sleep; must not be called with a lock held that the fault handler takes... other than
-    /// to exclude it. C: `unmap_mapping_range()` on the inode that all files of the device share.
+    /// May sleep. C: `unmap_mapping_range()` on the inode that all files of the device share.
     pub fn unmap_all_cpu(&self) {
         // SAFETY: A DRM device has its anonymous inode, with an address space, for all of its
         // life. Length 0 stands for everything.
-        unsafe {
-            bindings::unmap_mapping_range((*(*self.as_raw()).anon_inode).i_mapping, 0, 0, 1)
-        };
+        unsafe { bindings::unmap_mapping_range((*(*self.as_raw()).anon_inode).i_mapping, 0, 0, 1) };
     }
 
     /// Returns `N` of the device's node `/dev/accel/accelN`.

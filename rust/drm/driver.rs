@@ -83,8 +83,10 @@ pub trait Driver: Sized + 'static {
     /// Makes a GEM object of `dev` from a dma-buf (`DRM_IOCTL_PRIME_FD_TO_HANDLE`).
     ///
     /// Returns either a new object, which holds its own reference to the dma-buf, or, if `dmabuf`
-    /// was exported by this very device, the object behind it. It must be an object of `dev`.
-    /// Without this method imports fail with `EINVAL`.
+    /// is what an object of this very device is exported as, that object. An object of another
+    /// device, or one with another dma-buf, is refused with `EINVAL`. Without this method only the
+    /// latter kind of import works, and only for dma-bufs of the DRM core's own making; others
+    /// fail with `EINVAL`.
     ///
     /// Called for each file once per dma-buf, with the file's PRIME lock and
     /// `drm_device.object_name_lock` held: must not create handles, nor call
@@ -97,11 +99,13 @@ pub trait Driver: Sized + 'static {
 /// The registration of a device with userspace.
 ///
 /// As long as it exists, the device has its node. Dropping it unplugs the device: this waits for
-/// all sections of [`Device::enter`], removes the node, and all CPU mappings of buffers. It has
-/// the same effect when the parent is unbound, so that leaking it does no harm.
+/// all sections of [`Device::enter`], removes the node, and all CPU mappings of buffers. Dropping
+/// it may sleep. It must not be dropped in a section of [`Device::enter`], which it would wait
+/// for.
 ///
-/// Dropping it may sleep. It must not be dropped in a section of [`Device::enter`], which it would
-/// wait for.
+/// It should be part of what the bus driver keeps while it is bound, before all that the device
+/// uses, so that it goes first. If it is still there afterwards, the device is unplugged when the
+/// resources of the parent are released, which happens in the reverse order of their acquisition.
 pub struct Registration<T: Driver> {
     dev: ARef<Device<T>>,
     _inner: Devres<Registered<T>>,
@@ -121,10 +125,7 @@ impl<T: Driver> Registration<T> {
     /// On failure the device is gone, unless someone else has a reference to it.
     ///
     /// C: `drm_dev_register()`.
-    pub fn new(
-        parent: &device::Device<device::Bound>,
-        dev: UnregisteredDevice<T>,
-    ) -> Result<Self> {
+    pub fn new(parent: &device::Device<device::Bound>, dev: UnregisteredDevice<T>) -> Result<Self> {
         if raw_device(dev.parent()) != raw_device(parent) {
             return Err(EINVAL);
         }

@@ -97,7 +97,12 @@ impl<D: Driver> IoctlDescriptor<D> {
     {
         // The handler is not stored, but made up again when it is called. That is possible only
         // for a function item or a closure without captures, whose type says everything.
-        const { assert!(mem::size_of::<H>() == 0, "a handler must not capture anything") };
+        const {
+            assert!(
+                mem::size_of::<H>() == 0,
+                "a handler must not capture anything"
+            )
+        };
         let _ = handler;
 
         // `drm_ioctl()` keeps the argument in a buffer that is aligned for machine words.

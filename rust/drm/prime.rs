@@ -3,67 +3,58 @@
 //! PRIME: GEM objects as dma-bufs.
 //!
 //! C header: [`include/drm/drm_prime.h`](srctree/include/drm/drm_prime.h)
+//!
+//! A driver exports in [`DriverObject::export`](gem::DriverObject::export) and imports in
+//! [`Driver::import`].
 
 use super::{
     gem,
     Device,
     Driver, //
 };
-use core::ptr::NonNull;
+use crate::dma_buf::DmaBuf;
+use core::ptr;
 use kernel::{
     bindings,
+    ffi::c_int,
     prelude::*,
-    sync::aref::{
-        ARef,
-        AlwaysRefCounted, //
-    },
-    types::Opaque, //
+    sync::aref::ARef, //
 };
 
-/// A dma-buf.
-///
-/// # Invariants
-///
-/// `self.0` is a valid `struct dma_buf`.
-#[repr(transparent)]
-pub struct DmaBuf(Opaque<bindings::dma_buf>);
-
-impl DmaBuf {
-    /// Wraps a `struct dma_buf`.
+impl<T: gem::DriverObject> gem::Object<T> {
+    /// Lets a new dma-buf of the object share the address space of the device's files, so that it
+    /// can be mapped to userspace ([`mmap_exported`](Self::mmap_exported)), and
+    /// [`unmap_cpu`](Self::unmap_cpu) reaches these mappings.
     ///
-    /// # Safety
+    /// The dma-buf must use the reservation object that is the object's own, and with which it
+    /// keeps the object.
     ///
-    /// `ptr` must be valid for the duration of `'a`.
-    pub unsafe fn from_raw<'a>(ptr: *mut bindings::dma_buf) -> &'a Self {
-        // SAFETY: By the safety requirements.
-        // CAST: `DmaBuf` is a transparent wrapper of `struct dma_buf`.
-        unsafe { &*ptr.cast() }
-    }
+    /// # Errors
+    ///
+    /// - `EINVAL`: the dma-buf has another reservation object, or that of the object is not its
+    ///   own (see [`Resv`](gem::Resv)).
+    /// - `EBUSY`: somebody else has a reference to the dma-buf, so that it may be mapped already.
+    pub fn share_mappings(&self, dmabuf: &DmaBuf) -> Result {
+        // SAFETY: Only the address is taken.
+        let own = unsafe { &raw mut (*self.as_raw())._resv };
+        if dmabuf.resv().as_raw() != own {
+            return Err(EINVAL);
+        }
 
-    /// Returns the raw `struct dma_buf`, valid as long as `self`.
-    pub fn as_raw(&self) -> *mut bindings::dma_buf {
-        self.0.get()
+        // SAFETY: A dma-buf has its file for all of its life.
+        let file = unsafe { (*dmabuf.as_raw()).file };
+        // SAFETY: The file is valid.
+        if unsafe { ext_bindings::file_count(file) } != 1 {
+            return Err(EBUSY);
+        }
+
+        // SAFETY: Nobody else has a reference to the file, hence there are no mappings. The
+        // address space lives as long as the device, which the object holds, whose memory in turn
+        // lives as long as its own reservation object, and so as long as the dma-buf.
+        unsafe { (*file).f_mapping = (*(*self.dev().as_raw()).anon_inode).i_mapping };
+        Ok(())
     }
 }
-
-// SAFETY: dma-bufs are reference counted by their file.
-unsafe impl AlwaysRefCounted for DmaBuf {
-    fn inc_ref(&self) {
-        // SAFETY: The existence of a shared reference guarantees that the refcount is non-zero.
-        unsafe { ext_bindings::get_dma_buf(self.as_raw()) };
-    }
-
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The safety requirements guarantee that the refcount is non-zero.
-        unsafe { bindings::dma_buf_put(obj.as_ref().as_raw()) };
-    }
-}
-
-// SAFETY: A dma-buf can be released from any thread.
-unsafe impl Send for DmaBuf {}
-
-// SAFETY: All methods on a shared dma-buf are safe to call from several threads.
-unsafe impl Sync for DmaBuf {}
 
 /// The gem_prime_import callback of `struct drm_driver`.
 ///
@@ -84,7 +75,15 @@ pub(super) unsafe extern "C" fn import_callback<T: Driver>(
         let obj = T::import(dev, dmabuf)?;
 
         // The caller holds locks of `dev` which it expects to be those of the object.
-        if !core::ptr::eq(obj.dev(), dev) {
+        if !ptr::eq(obj.dev(), dev) {
+            return Err(EINVAL);
+        }
+
+        // The caller records the dma-buf in the object, and warns if there is another one.
+        //
+        // SAFETY: The object is valid, and `object_name_lock`, which protects the field, held.
+        let known = unsafe { (*obj.as_raw()).dma_buf };
+        if !known.is_null() && known != dmabuf.as_raw() {
             return Err(EINVAL);
         }
         Ok(obj)
@@ -104,7 +103,7 @@ pub(super) unsafe extern "C" fn import_callback<T: Driver>(
 /// Only for `struct drm_gem_object_funcs` of `T`.
 pub(super) unsafe extern "C" fn export_callback<T: gem::DriverObject>(
     obj: *mut bindings::drm_gem_object,
-    flags: kernel::ffi::c_int,
+    flags: c_int,
 ) -> *mut bindings::dma_buf {
     if !T::HAS_EXPORT {
         return EOPNOTSUPP.to_ptr();
@@ -113,7 +112,7 @@ pub(super) unsafe extern "C" fn export_callback<T: gem::DriverObject>(
     // SAFETY: Called for objects of type `Object<T>` only; the caller holds a reference.
     let obj = unsafe { gem::Object::<T>::from_raw(obj) };
 
-    // Mappings of the dma-buf find the object's pages by its place in the device's address space.
+    // Exporters written in C map the dma-buf by the object's place in the device's address space.
     //
     // CAST: The flags are a set of bits.
     match obj.mmap_offset().and_then(|_| T::export(obj, flags as u32)) {

@@ -14,5 +14,6 @@
 #include "drm_gem.c"
 #include "drm_print.c"
 #include "drm_vma_manager.c"
+#include "fs.c"
 #include "mm.c"
 #include "pci.c"

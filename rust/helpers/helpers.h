@@ -11,6 +11,7 @@
 #include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 
@@ -35,6 +36,8 @@ void ext_helper_dma_resv_unlock(struct dma_resv *obj);
 void ext_helper_dma_resv_assert_held(struct dma_resv *obj);
 void ext_helper_dma_resv_acquire_init(struct ww_acquire_ctx *ctx);
 void ext_helper_dma_resv_acquire_fini(struct ww_acquire_ctx *ctx);
+
+long ext_helper_file_count(struct file *file);
 
 void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
 void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);

@@ -409,6 +409,13 @@ impl<T: DriverObject> Object<T> {
         Ok(unsafe { ext_bindings::drm_vma_node_offset_addr(&raw mut (*self.as_raw()).vma_node) })
     }
 
+    /// Returns the place of the object in the device's address space, in pages; 0 if it has none
+    /// yet.
+    pub(super) fn first_page(&self) -> usize {
+        // SAFETY: `self` is a valid object. Once allocated, the place does not change.
+        unsafe { (*self.as_raw()).vma_node.vm_node.start as usize }
+    }
+
     /// Removes the CPU mappings of the object's pages from all processes.
     ///
     /// The mappings themselves stay: the next access to them faults again, see

@@ -19,6 +19,7 @@ use kernel::{
         c_int,
         c_ulong, //
     },
+    mm::virt::VmaNew,
     page::PAGE_SIZE,
     pci,
     prelude::*,
@@ -124,6 +125,11 @@ impl IoWindow {
     pub const fn size(&self) -> u64 {
         self.size
     }
+
+    /// Returns the number of the page frame at `offset` bytes.
+    const fn pfn(&self, offset: u64) -> u64 {
+        (self.start + offset) / PAGE_SIZE as u64
+    }
 }
 
 /// A page fault in a mapping of a GEM object.
@@ -131,7 +137,7 @@ impl IoWindow {
 /// # Invariants
 ///
 /// - `self.0` is a valid `struct vm_fault` that is being handled, in a VMA that
-///   [`mmap_callback`] has set up for the GEM object `vm_private_data`.
+///   [`set_up_vma`] has set up for the GEM object `vm_private_data`.
 /// - The page of the fault is within the object.
 #[repr(transparent)]
 pub struct VmFault(Opaque<bindings::vm_fault>, NotThreadSafe);
@@ -174,11 +180,51 @@ impl VmFault {
     pub fn insert_io(&mut self, window: &IoWindow, offset: u64) -> VmFaultResult {
         match offset.checked_add(PAGE_SIZE as u64) {
             // SAFETY: By the invariants of `window` the page may be mapped.
-            Some(end) if end <= window.size => unsafe {
-                self.insert_pfn((window.start + offset) / PAGE_SIZE as u64)
-            },
+            Some(end) if end <= window.size => unsafe { self.insert_pfn(window.pfn(offset)) },
             _ => VmFaultResult::SIGBUS,
         }
+    }
+
+    /// As [`insert_io`](Self::insert_io), and inserts up to `pages - 1` more pages that follow in
+    /// the window as they do in the object.
+    ///
+    /// This saves faults on them. They are within the mapping and the window; that they are the
+    /// object's is the caller's business: `pages` must not reach beyond the part of the object
+    /// that is in one piece in the window, nor beyond the object.
+    pub fn insert_io_range(
+        &mut self,
+        window: &IoWindow,
+        offset: u64,
+        pages: usize,
+    ) -> VmFaultResult {
+        let result = self.insert_io(window, offset);
+        if result != VmFaultResult::NOPAGE {
+            return result;
+        }
+
+        // SAFETY: By the type invariants.
+        let (mut address, end) = unsafe {
+            (
+                (*self.0.get()).__bindgen_anon_1.address,
+                (*self.vma()).__bindgen_anon_1.__bindgen_anon_1.vm_end,
+            )
+        };
+        let mut offset = offset;
+        for _ in 1..pages {
+            address += PAGE_SIZE as c_ulong;
+            offset += PAGE_SIZE as u64;
+            if address >= end || window.size - offset < PAGE_SIZE as u64 {
+                break;
+            }
+
+            // SAFETY: By the invariants of `window` the page may be mapped, and the address is
+            // within the VMA.
+            let result = unsafe { self.insert_pfn_at(address, window.pfn(offset)) };
+            if result != VmFaultResult::NOPAGE {
+                break;
+            }
+        }
+        result
     }
 
     /// Inserts the object's shmem page.
@@ -215,16 +261,20 @@ impl VmFault {
     ///
     /// C: `vmf_insert_pfn()`.
     pub unsafe fn insert_pfn(&mut self, pfn: u64) -> VmFaultResult {
+        // SAFETY: By the type invariants.
+        let address = unsafe { (*self.0.get()).__bindgen_anon_1.address };
+
+        // SAFETY: By the safety requirements; the address of a fault is within the VMA.
+        unsafe { self.insert_pfn_at(address, pfn) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`insert_pfn`](Self::insert_pfn), and `address` must be within the VMA.
+    unsafe fn insert_pfn_at(&mut self, address: c_ulong, pfn: u64) -> VmFaultResult {
         // SAFETY: The VMA is valid and locked, has `VM_PFNMAP`, and is not a private writable
-        // mapping, as `mmap_callback` has seen to. The address is that of the fault, hence within
-        // the VMA.
-        VmFaultResult(unsafe {
-            bindings::vmf_insert_pfn(
-                self.vma(),
-                (*self.0.get()).__bindgen_anon_1.address,
-                pfn as c_ulong,
-            )
-        })
+        // mapping, as `set_up_vma` has seen to.
+        VmFaultResult(unsafe { bindings::vmf_insert_pfn(self.vma(), address, pfn as c_ulong) })
     }
 }
 
@@ -243,6 +293,59 @@ impl<T: DriverObject> VmOps<T> {
     };
 }
 
+impl<T: DriverObject> Object<T> {
+    /// Maps the object to userspace, beginning at `offset` bytes, through a dma-buf that
+    /// [shares the mappings](Object::share_mappings) of the object. It is for
+    /// [`Exporter::mmap`](crate::dma_buf::Exporter::mmap).
+    ///
+    /// The place that userspace has asked for, in `vma`, counts from `offset`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV`: the device is unplugged.
+    /// - `EINVAL`: the range is not within the object, `offset` is not a multiple of the page
+    ///   size, the mapping is private and writable, it is not one through such a dma-buf, or the
+    ///   driver has no [`DriverObject::fault`].
+    /// - What [`DriverObject::mmap`] returned.
+    ///
+    /// C: `drm_gem_prime_mmap()`.
+    pub fn mmap_exported(&self, vma: &VmaNew, offset: usize) -> Result {
+        if self.dev().is_unplugged() {
+            return Err(ENODEV);
+        }
+
+        let vma = vma.as_ptr();
+        // SAFETY: `vma` is valid, being borrowed as a `VmaNew`.
+        let (pgoff, pages) = unsafe {
+            let area = (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            (
+                (*vma).vm_pgoff,
+                (area.vm_end - area.vm_start) as usize / PAGE_SIZE,
+            )
+        };
+        let index = offset / PAGE_SIZE + pgoff as usize;
+        if offset % PAGE_SIZE != 0
+            || index.checked_add(pages).ok_or(EINVAL)? > self.size() / PAGE_SIZE
+        {
+            return Err(EINVAL);
+        }
+
+        let start = self.mmap_offset()? as usize / PAGE_SIZE;
+
+        // SAFETY: `vma` is being set up, so that its place may be changed. On success the VMA gets
+        // a reference to the object, and operations that release it. On failure it is as it was.
+        unsafe {
+            (*vma).vm_pgoff = (start + index) as c_ulong;
+            set_up_vma(self, vma).inspect_err(|_| (*vma).vm_pgoff = pgoff)?;
+            (*vma).vm_private_data = Object::into_raw(self.into()).cast();
+            (*vma).vm_ops = const { &VmOps::<T>::VM_OPS };
+        }
+        Ok(())
+    }
+}
+
+/// The mmap callback of `struct drm_gem_object_funcs`.
+///
 /// # Safety
 ///
 /// Only for `struct drm_gem_object_funcs` of `T`.
@@ -253,75 +356,78 @@ pub(super) unsafe extern "C" fn mmap_callback<T: DriverObject>(
     // SAFETY: Called for objects of type `Object<T>` only, with a reference held.
     let obj = unsafe { Object::<T>::from_raw(obj) };
 
-    from_result(|| {
-        if !T::HAS_FAULT {
-            return Err(EINVAL);
-        }
+    // SAFETY: Called for a VMA that is being set up, after its place was.
+    from_result(|| unsafe { set_up_vma(obj, vma) }.map(|()| 0))
+}
 
-        // A private copy of device memory makes no sense, and `VM_PFNMAP` rules it out.
-        //
-        // SAFETY: `vma` is valid and locked.
-        if unsafe { ext_bindings::vma_is_cow_mapping(vma) } {
-            return Err(EINVAL);
-        }
+/// Makes `vma` one that [`fault_callback`] can handle.
+///
+/// # Safety
+///
+/// `vma` must be valid and being set up, and its `vm_pgoff` that of a page of the object.
+unsafe fn set_up_vma<T: DriverObject>(
+    obj: &Object<T>,
+    vma: *mut bindings::vm_area_struct,
+) -> Result {
+    if !T::HAS_FAULT {
+        return Err(EINVAL);
+    }
 
-        // Pages are found, and removed again, by the place of the object in the address space that
-        // all files of the device share. A mapping of something else could not be torn down.
-        //
-        // SAFETY: `vma` has a file, and the device its anonymous inode.
-        let (mapping, shared) = unsafe {
-            (
-                (*(*vma).vm_file).f_mapping,
-                (*(*obj.dev().as_raw()).anon_inode).i_mapping,
-            )
-        };
-        // SAFETY: `obj` is a valid object. Being allocated, the place does not change.
-        let start = unsafe { (*obj.as_raw()).vma_node.vm_node.start };
+    // A private copy of device memory makes no sense, and `VM_PFNMAP` rules it out.
+    //
+    // SAFETY: `vma` is valid by the safety requirements.
+    if unsafe { ext_bindings::vma_is_cow_mapping(vma) } {
+        return Err(EINVAL);
+    }
 
-        // SAFETY: `vma` is valid.
-        if mapping != shared || start == 0 || unsafe { (*vma).vm_pgoff } < start as c_ulong {
-            return Err(EINVAL);
-        }
+    // Pages are found, and removed again, by the place of the object in the address space that all
+    // files of the device share. A mapping of something else could not be torn down.
+    //
+    // SAFETY: `vma` has a file, and the device its anonymous inode.
+    let (mapping, shared) = unsafe {
+        (
+            (*(*vma).vm_file).f_mapping,
+            (*(*obj.dev().as_raw()).anon_inode).i_mapping,
+        )
+    };
+    if mapping != shared || obj.first_page() == 0 {
+        return Err(EINVAL);
+    }
 
-        if T::HAS_MMAP {
-            T::mmap(obj)?;
-        }
+    if T::HAS_MMAP {
+        T::mmap(obj)?;
+    }
 
-        // SAFETY: `vma` is valid, and locked for writing.
-        unsafe {
-            ext_bindings::vm_flags_set(
-                vma,
-                bindings::VM_PFNMAP
-                    | bindings::VM_IO
-                    | bindings::VM_DONTEXPAND
-                    | bindings::VM_DONTDUMP,
-            )
-        };
+    // SAFETY: `vma` is valid and being set up, by the safety requirements.
+    unsafe {
+        ext_bindings::vm_flags_set(
+            vma,
+            bindings::VM_PFNMAP | bindings::VM_IO | bindings::VM_DONTEXPAND | bindings::VM_DONTDUMP,
+        )
+    };
 
-        // SAFETY: `vma` is valid, and locked for writing.
-        let mut prot = unsafe { bindings::vm_get_page_prot((*vma).__bindgen_anon_2.vm_flags) };
-        if T::mmap_caching(obj) == Caching::WriteCombined {
-            // SAFETY: No requirements.
-            prot = unsafe { bindings::pgprot_writecombine(prot) };
-        }
-        // Where memory is encrypted, device memory is not.
-        //
-        // SAFETY: `obj` is a valid object, whose file does not change.
-        if unsafe { (*obj.as_raw()).filp }.is_null() {
-            // SAFETY: No requirements.
-            prot = unsafe { ext_bindings::pgprot_decrypted(prot) };
-        }
+    // SAFETY: As above.
+    let mut prot = unsafe { bindings::vm_get_page_prot((*vma).__bindgen_anon_2.vm_flags) };
+    if T::mmap_caching(obj) == Caching::WriteCombined {
+        // SAFETY: No requirements.
+        prot = unsafe { bindings::pgprot_writecombine(prot) };
+    }
+    // Where memory is encrypted, device memory is not.
+    //
+    // SAFETY: `obj` is a valid object, whose file does not change.
+    if unsafe { (*obj.as_raw()).filp }.is_null() {
+        // SAFETY: No requirements.
+        prot = unsafe { ext_bindings::pgprot_decrypted(prot) };
+    }
 
-        // SAFETY: `vma` is valid, and locked for writing.
-        unsafe { (*vma).vm_page_prot = prot };
-
-        Ok(0)
-    })
+    // SAFETY: `vma` is valid and being set up, by the safety requirements.
+    unsafe { (*vma).vm_page_prot = prot };
+    Ok(())
 }
 
 /// # Safety
 ///
-/// Only for VMAs that [`mmap_callback`] has set up for an object of type `Object<T>`.
+/// Only for VMAs that [`set_up_vma`] has set up for an object of type `Object<T>`.
 unsafe extern "C" fn fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
@@ -330,14 +436,12 @@ unsafe extern "C" fn fault_callback<T: DriverObject>(
     }
 
     // SAFETY: The fault is in a VMA of an `Object<T>`, to which the VMA holds a reference.
-    let obj = unsafe {
-        Object::<T>::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_private_data.cast())
-    };
+    let obj =
+        unsafe { Object::<T>::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_private_data.cast()) };
 
-    // SAFETY: `vmf` is valid, and `obj` has its place in the address space.
-    let index = unsafe { (*vmf).__bindgen_anon_1.pgoff }
-        .checked_sub(unsafe { (*obj.as_raw()).vma_node.vm_node.start } as c_ulong);
-    if index.is_none_or(|index| index as usize >= obj.size() / PAGE_SIZE) {
+    // SAFETY: `vmf` is valid.
+    let index = unsafe { (*vmf).__bindgen_anon_1.pgoff as usize }.checked_sub(obj.first_page());
+    if index.is_none_or(|index| index >= obj.size() / PAGE_SIZE) {
         return VmFaultResult::SIGBUS.as_raw();
     }
 
@@ -347,7 +451,7 @@ unsafe extern "C" fn fault_callback<T: DriverObject>(
 
     // SAFETY: `vmf` is valid, and not used otherwise until this returns.
     // CAST: `VmFault` is a transparent wrapper of `struct vm_fault`.
-    // INVARIANT: The VMA was set up by `mmap_callback`, and the page is within the object.
+    // INVARIANT: The VMA was set up by `set_up_vma`, and the page is within the object.
     let fault = unsafe { &mut *vmf.cast::<VmFault>() };
 
     T::fault(obj, fault).as_raw()

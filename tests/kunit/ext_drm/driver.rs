@@ -2,18 +2,17 @@
 
 //! The driver under test: it counts what happens to it, and fails where it is told to.
 
-use crate::files::page_phys;
+use crate::files::phys;
 use core::ops::Deref;
 use kernel::{
     bindings,
     device,
+    dma::DataDirection,
     error::from_err_ptr,
     faux,
+    mm::virt::VmaNew,
     new_mutex,
-    page::{
-        Page,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         aref::ARef,
@@ -26,6 +25,14 @@ use kernel::{
     }, //
 };
 use kernel_ext::{
+    dma_buf::{
+        AttachmentInfo,
+        ExportInfo,
+        ExportedAttachment,
+        Exporter,
+        SgTable, //
+    },
+    dma_resv::Guard,
     drm::{
         self,
         gem::{
@@ -172,19 +179,21 @@ impl drm::Driver for TestDriver {
     fn import(dev: &Device<Self>, dmabuf: &DmaBuf) -> Result<ARef<Object<TestObject>>> {
         dev.counts.imports.add();
 
-        // SAFETY: Both are valid.
-        if unsafe {
-            bindings::drm_gem_is_prime_exported_dma_buf(dev.as_raw(), dmabuf.as_raw())
-        } {
-            // SAFETY: The dma-buf was exported by an object of `dev`, to which it has a reference.
-            return Ok(unsafe { Object::<TestObject>::from_raw((*dmabuf.as_raw()).priv_.cast()) }.into());
+        if let Some(exporter) = dmabuf.exported_by::<TestExporter>() {
+            return Ok(exporter.obj.clone());
         }
 
-        // SAFETY: The dma-buf is valid.
-        let size = unsafe { (*dmabuf.as_raw()).size };
+        // SAFETY: Both are valid.
+        if unsafe { bindings::drm_gem_is_prime_exported_dma_buf(dev.as_raw(), dmabuf.as_raw()) } {
+            // SAFETY: The dma-buf was exported by an object of `dev`, to which it has a reference.
+            return Ok(
+                unsafe { Object::<TestObject>::from_raw((*dmabuf.as_raw()).priv_.cast()) }.into(),
+            );
+        }
+
         Object::new_private_with_resv(
             dev,
-            size,
+            dmabuf.size(),
             Resv::DmaBuf(dmabuf.into()),
             TestObject::new(dev.counts.clone(), Backing::None),
         )
@@ -291,8 +300,8 @@ pub(crate) enum Backing {
     None,
     /// In shmem pages, which are taken on the first fault.
     Shmem(Option<ShmemPages<TestObject>>),
-    /// In one page that is taken for device memory.
-    Io(Page),
+    /// In pages that are taken for device memory, as many at a time as the second number says.
+    Io(KVec<u8>, usize),
     /// It was there, but is gone.
     Revoked,
 }
@@ -302,6 +311,8 @@ pub(crate) struct TestObject {
     counts: Arc<Counts>,
     /// If not 0, what creating a handle fails with.
     pub(crate) open_errno: Atomic<i32>,
+    /// Whether the object is exported by [`TestExporter`], or by the DRM core.
+    pub(crate) rust_exporter: Atomic<bool>,
     /// Locked while a fault looks up the page and inserts it.
     #[pin]
     pub(crate) backing: Mutex<Backing>,
@@ -312,6 +323,7 @@ impl TestObject {
         try_pin_init!(Self {
             counts,
             open_errno: Atomic::new(0),
+            rust_exporter: Atomic::new(false),
             backing <- new_mutex!(backing),
         })
     }
@@ -357,7 +369,7 @@ impl gem::DriverObject for TestObject {
 
     fn mmap_caching(obj: &Object<Self>) -> Caching {
         match *obj.backing.lock() {
-            Backing::Io(_) => Caching::WriteCombined,
+            Backing::Io(..) => Caching::WriteCombined,
             _ => Caching::Cached,
         }
     }
@@ -379,20 +391,25 @@ impl gem::DriverObject for TestObject {
                     None => VmFaultResult::SIGBUS,
                 }
             }
-            Backing::Io(page) => {
-                // SAFETY: The page is ordinary memory, which belongs to the object and is freed
-                // after the last mapping is gone.
-                let window = unsafe { IoWindow::new(page_phys(page), PAGE_SIZE as u64) };
-                fault.insert_io(&window, fault.page_offset() as u64)
+            Backing::Io(memory, batch) => {
+                // SAFETY: The memory belongs to the object, and is freed after its last mapping is
+                // gone.
+                let window = unsafe { IoWindow::new(phys(memory), memory.len() as u64) };
+                fault.insert_io_range(&window, fault.page_offset() as u64, *batch)
             }
         }
     }
 
     fn export(obj: &Object<Self>, flags: u32) -> Result<ARef<DmaBuf>> {
+        if obj.rust_exporter.load(Relaxed) {
+            let dmabuf = TestExporter::export(obj, 0, obj.size())?;
+            obj.share_mappings(&dmabuf)?;
+            return Ok(dmabuf);
+        }
+
         // SAFETY: The object is valid, and not freed as long as the dma-buf holds it.
-        let dmabuf = from_err_ptr(unsafe {
-            bindings::drm_gem_prime_export(obj.as_raw(), flags as i32)
-        })?;
+        let dmabuf =
+            from_err_ptr(unsafe { bindings::drm_gem_prime_export(obj.as_raw(), flags as i32) })?;
 
         // SAFETY: The new dma-buf is valid; its reference is handed over.
         Ok(unsafe { ARef::from_raw(DmaBuf::from_raw(dmabuf).into()) })
@@ -401,13 +418,57 @@ impl gem::DriverObject for TestObject {
     fn status(obj: &Object<Self>) -> ObjectStatus {
         // Called with a spinlock held: no waiting for the mutex.
         match obj.backing.try_lock().as_deref() {
-            Some(Backing::Shmem(Some(_)) | Backing::Io(_)) => ObjectStatus::RESIDENT,
+            Some(Backing::Shmem(Some(_)) | Backing::Io(..)) => ObjectStatus::RESIDENT,
             _ => ObjectStatus::NONE,
         }
     }
 
     fn rss(obj: &Object<Self>) -> usize {
         obj.size()
+    }
+}
+
+/// Exports an object, from some offset on. Its memory is for userspace only.
+pub(crate) struct TestExporter {
+    obj: ARef<Object<TestObject>>,
+    offset: usize,
+}
+
+impl TestExporter {
+    /// Makes a dma-buf of `size` bytes of `obj`, from `offset` on.
+    pub(crate) fn export(
+        obj: &Object<TestObject>,
+        offset: usize,
+        size: usize,
+    ) -> Result<ARef<DmaBuf>> {
+        // SAFETY: The exporter has a reference to the object.
+        let info = unsafe { ExportInfo::new(size, bindings::O_RDWR).with_resv(obj.resv()) };
+        let obj = obj.into();
+        DmaBuf::export::<Self, _>(&info, Self { obj, offset })
+    }
+}
+
+#[vtable]
+impl Exporter for TestExporter {
+    type AttachmentData = ();
+
+    const NAME: &'static CStr = c"ext_drm_test";
+
+    fn attach(&self, _importer: &AttachmentInfo) -> Result {
+        Err(EOPNOTSUPP)
+    }
+
+    fn map(
+        &self,
+        _guard: &mut Guard<'_>,
+        _importer: &ExportedAttachment<Self>,
+        _direction: DataDirection,
+    ) -> Result<SgTable> {
+        Err(EOPNOTSUPP)
+    }
+
+    fn mmap(&self, _dma_buf: &DmaBuf, vma: &VmaNew) -> Result {
+        self.obj.mmap_exported(vma, self.offset)
     }
 }
 

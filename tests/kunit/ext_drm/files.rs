@@ -22,7 +22,6 @@ use kernel::{
         c_ulong,
         c_void, //
     },
-    page::Page,
     prelude::*, //
 };
 use kernel_ext::drm;
@@ -49,7 +48,7 @@ unsafe extern "C" {
     fn ext_drm_test_peek(addr: c_ulong, val: *mut u64) -> c_int;
     fn ext_drm_test_poke(addr: c_ulong, val: u64) -> c_int;
     fn ext_drm_test_enable_dma(dev: *mut bindings::device);
-    fn ext_drm_test_page_phys(page: *mut bindings::page) -> bindings::phys_addr_t;
+    fn ext_drm_test_phys(addr: *mut c_void) -> bindings::phys_addr_t;
 }
 
 /// An open file of a test device.
@@ -165,8 +164,8 @@ pub(crate) fn enable_dma(dev: &device::Device<device::Bound>) {
     unsafe { ext_drm_test_enable_dma(core::ptr::from_ref(dev).cast_mut().cast()) };
 }
 
-/// Returns the physical address of a page.
-pub(crate) fn page_phys(page: &Page) -> u64 {
-    // SAFETY: The page is valid.
-    unsafe { ext_drm_test_page_phys(page.as_ptr()) }
+/// Returns the physical address of memory that was allocated by kmalloc.
+pub(crate) fn phys(memory: &KVec<u8>) -> u64 {
+    // SAFETY: The address is one of the kernel's linear mapping.
+    unsafe { ext_drm_test_phys(memory.as_ptr().cast_mut().cast()) }
 }

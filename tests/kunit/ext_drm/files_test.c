@@ -36,7 +36,7 @@ struct file *ext_drm_test_open(struct drm_device *dev)
 	struct file *file;
 	int ret;
 
-	inode = kzalloc(sizeof(*inode), GFP_KERNEL);
+	inode = kzalloc_obj(*inode);
 	if (!inode)
 		return ERR_PTR(-ENOMEM);
 	inode->i_rdev = MKDEV(ACCEL_MAJOR, dev->accel->index);
@@ -132,7 +132,7 @@ void ext_drm_test_enable_dma(struct device *dev)
 	dev->dma_mask = &dev->coherent_dma_mask;
 }
 
-phys_addr_t ext_drm_test_page_phys(struct page *page)
+phys_addr_t ext_drm_test_phys(void *addr)
 {
-	return page_to_phys(page);
+	return virt_to_phys(addr);
 }

@@ -11,7 +11,6 @@
 struct device;
 struct drm_device;
 struct file;
-struct page;
 
 struct file *ext_drm_test_open(struct drm_device *dev);
 long ext_drm_test_ioctl(struct file *file, unsigned int cmd, void *arg, size_t size);
@@ -21,6 +20,6 @@ void ext_drm_test_munmap(unsigned long addr, size_t len);
 int ext_drm_test_peek(unsigned long addr, u64 *val);
 int ext_drm_test_poke(unsigned long addr, u64 val);
 void ext_drm_test_enable_dma(struct device *dev);
-phys_addr_t ext_drm_test_page_phys(struct page *page);
+phys_addr_t ext_drm_test_phys(void *addr);
 
 #endif

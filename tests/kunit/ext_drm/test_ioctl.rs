@@ -12,8 +12,8 @@ mod tests {
     };
     use kernel::{
         ioctl::{
-            _IOWR,
             _IOC_SIZE, //
+            _IOWR,
         },
         prelude::*, //
     };
@@ -25,8 +25,14 @@ mod tests {
     #[test]
     fn numbers() -> Result {
         assert_eq!(TestDriver::IOCTLS.len(), 4);
-        assert_eq!(TestDriver::IOCTLS[0].cmd(), _IOWR::<AddArg>(u32::from(b'd'), 0x40));
-        assert_eq!(TestDriver::IOCTLS[2].cmd(), _IOWR::<BigArg>(u32::from(b'd'), 0x42));
+        assert_eq!(
+            TestDriver::IOCTLS[0].cmd(),
+            _IOWR::<AddArg>(u32::from(b'd'), 0x40)
+        );
+        assert_eq!(
+            TestDriver::IOCTLS[2].cmd(),
+            _IOWR::<BigArg>(u32::from(b'd'), 0x42)
+        );
         assert_eq!(_IOC_SIZE(command::<BigArg>(BIG)), 800);
         Ok(())
     }
@@ -63,17 +69,26 @@ mod tests {
             a: EDOM.to_errno().unsigned_abs(),
             ..Default::default()
         };
-        assert_eq!(file.ioctl(command::<AddArg>(FAIL), &mut arg).err(), Some(EDOM));
+        assert_eq!(
+            file.ioctl(command::<AddArg>(FAIL), &mut arg).err(),
+            Some(EDOM)
+        );
         // The argument is copied back nevertheless.
         assert_eq!(arg.sum, 99);
 
         // A value that is no result of an ioctl.
         arg.a = 0;
-        assert_eq!(file.ioctl(command::<AddArg>(FAIL), &mut arg).err(), Some(ERANGE));
+        assert_eq!(
+            file.ioctl(command::<AddArg>(FAIL), &mut arg).err(),
+            Some(ERANGE)
+        );
 
         // No such ioctl.
         let calls = dev.counts.calls.get();
-        assert_eq!(file.ioctl(command::<AddArg>(4), &mut arg).err(), Some(EINVAL));
+        assert_eq!(
+            file.ioctl(command::<AddArg>(4), &mut arg).err(),
+            Some(EINVAL)
+        );
         assert_eq!(
             file.ioctl(_IOWR::<AddArg>(u32::from(b'x'), 0x40), &mut arg)
                 .err(),
@@ -125,9 +140,15 @@ mod tests {
 
         drop(registration);
         let mut arg = AddArg::default();
-        assert_eq!(file.ioctl(command::<AddArg>(ADD), &mut arg).err(), Some(ENODEV));
+        assert_eq!(
+            file.ioctl(command::<AddArg>(ADD), &mut arg).err(),
+            Some(ENODEV)
+        );
         let mut arg = BigArg { words: [1; 100] };
-        assert_eq!(file.ioctl(command::<BigArg>(BIG), &mut arg).err(), Some(ENODEV));
+        assert_eq!(
+            file.ioctl(command::<BigArg>(BIG), &mut arg).err(),
+            Some(ENODEV)
+        );
         assert_eq!(counts.calls.get(), 0);
         Ok(())
     }
@@ -149,7 +170,10 @@ mod tests {
         assert_eq!(counts.calls.get(), 1);
         assert!(dev.is_unplugged());
 
-        assert_eq!(file.ioctl(command::<AddArg>(UNPLUG), &mut arg).err(), Some(ENODEV));
+        assert_eq!(
+            file.ioctl(command::<AddArg>(UNPLUG), &mut arg).err(),
+            Some(ENODEV)
+        );
         Ok(())
     }
 }

@@ -14,10 +14,7 @@ mod tests {
         }, //
     };
     use kernel::{
-        page::{
-            Page,
-            PAGE_SIZE, //
-        },
+        page::PAGE_SIZE,
         prelude::*, //
     };
     use kernel_ext::drm::gem::Object;
@@ -47,27 +44,70 @@ mod tests {
         Ok(())
     }
 
+    /// Memory that is taken for that of a device.
+    fn memory(pages: usize) -> Result<KVec<u8>> {
+        Ok(KVec::from_elem(0, pages * PAGE_SIZE, GFP_KERNEL)?)
+    }
+
     #[test]
     fn io() -> Result {
         let dev = Fixture::new()?;
         let file = OpenFile::new(&dev)?;
-        let page = Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?;
 
         // The object is larger than its device memory.
-        let obj = dev.object(2, Backing::Io(page))?;
+        let obj = dev.object(2, Backing::Io(memory(1)?, 1))?;
         obj.create_handle(file.drm())?;
         let map = file.mmap(2 * PAGE_SIZE, obj.mmap_offset()?)?;
         map.poke(16, 0xabcd)?;
         assert_eq!(map.peek(16)?, 0xabcd);
         assert_eq!(map.peek(PAGE_SIZE).err(), Some(EFAULT));
 
-        let Backing::Io(page) = &*obj.backing.lock() else {
+        let Backing::Io(memory, _) = &*obj.backing.lock() else {
             return Err(EINVAL);
         };
-        let mut word = 0u64;
-        // SAFETY: The buffer has the size of a word, and the page is not written to meanwhile.
-        unsafe { page.read_raw((&raw mut word).cast(), 16, 8)? };
-        assert_eq!(word, 0xabcd);
+        assert_eq!(memory[16..24], 0xabcdu64.to_ne_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn io_in_batches() -> Result {
+        let dev = Fixture::new()?;
+        let file = OpenFile::new(&dev)?;
+
+        let obj = dev.object(8, Backing::Io(memory(8)?, 4))?;
+        obj.create_handle(file.drm())?;
+        let map = file.mmap(8 * PAGE_SIZE, obj.mmap_offset()?)?;
+        map.poke(PAGE_SIZE, 1)?;
+        for page in 2..5 {
+            map.poke(page * PAGE_SIZE, page as u64)?;
+        }
+        assert_eq!(dev.counts.faults.get(), 1);
+        map.poke(0, 0)?;
+        assert_eq!(dev.counts.faults.get(), 2);
+        // Three pages are left, and a batch is four.
+        for page in 5..8 {
+            map.poke(page * PAGE_SIZE, page as u64)?;
+        }
+        assert_eq!(dev.counts.faults.get(), 3);
+
+        {
+            let Backing::Io(memory, _) = &*obj.backing.lock() else {
+                return Err(EINVAL);
+            };
+            for page in 0..8 {
+                let at = page * PAGE_SIZE;
+                assert_eq!(memory[at..at + 8], (page as u64).to_ne_bytes());
+            }
+        }
+
+        // A batch ends with the mapping, and with the memory.
+        drop(map);
+        let part = file.mmap(8 * PAGE_SIZE, obj.mmap_offset()?)?;
+        obj.unmap_cpu();
+        *obj.backing.lock() = Backing::Io(memory(2)?, 4);
+        assert_eq!(part.peek(PAGE_SIZE)?, 0);
+        assert_eq!(part.peek(2 * PAGE_SIZE).err(), Some(EFAULT));
+        assert_eq!(part.peek(7 * PAGE_SIZE).err(), Some(EFAULT));
         Ok(())
     }
 

@@ -74,9 +74,15 @@ mod tests {
         drop(found);
 
         // A handle is that of one file.
-        assert_eq!(Object::<TestObject>::lookup(b.drm(), handle).err(), Some(ENOENT));
+        assert_eq!(
+            Object::<TestObject>::lookup(b.drm(), handle).err(),
+            Some(ENOENT)
+        );
         assert_eq!(Object::<TestObject>::lookup(a.drm(), 0).err(), Some(ENOENT));
-        assert_eq!(Object::<TestObject>::lookup(a.drm(), u32::MAX).err(), Some(ENOENT));
+        assert_eq!(
+            Object::<TestObject>::lookup(a.drm(), u32::MAX).err(),
+            Some(ENOENT)
+        );
         let other = obj.create_handle(b.drm())?;
         assert!(obj.is_shared());
         Object::<TestObject>::close_handle(b.drm(), other)?;
