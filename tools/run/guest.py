@@ -55,7 +55,7 @@ class Guest:
         self._process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=self._stderr)
         self._lines = queue.Queue()
         try:
-            self.qmp = qmp.Qmp(self._socket("qmp"))
+            self.qmp = qmp.Qmp(self._socket("qmp"), alive=lambda: self._process.poll() is None)
             self._run = qmp.connect(self._socket("run"), 10)
             self._host = qmp.connect(self._socket("host"), 10)
             self._serial = qmp.connect(self._socket("serial"), 10)

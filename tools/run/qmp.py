@@ -12,8 +12,8 @@ class QmpError(Exception):
 
 
 class Qmp:
-    def __init__(self, path, timeout=20):
-        self._socket = connect(path, timeout)
+    def __init__(self, path, timeout=20, alive=lambda: True):
+        self._socket = connect(path, timeout, alive)
         self._file = self._socket.makefile("r", encoding="utf-8")
         self._changed = threading.Condition()
         self._answers = []
@@ -78,7 +78,7 @@ class Qmp:
             self._changed.notify_all()
 
 
-def connect(path, timeout):
+def connect(path, timeout, alive=lambda: True):
     """Connects to a socket that QEMU is about to make."""
     end = time.monotonic() + timeout
     while True:
@@ -88,6 +88,6 @@ def connect(path, timeout):
             return sock
         except OSError as error:
             sock.close()
-            if time.monotonic() > end:
+            if time.monotonic() > end or not alive():
                 raise QmpError(f"cannot reach QEMU: {error}") from error
             time.sleep(0.05)

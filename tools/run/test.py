@@ -5,6 +5,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import sys
 import threading
 import time
@@ -27,7 +28,8 @@ class Run:
         self.options = options
         self.report = report.Report(env, self.again, options.verbose)
         self.folder = os.path.join(env.logs, "soak" if options.soak else "test")
-        os.makedirs(self.folder, exist_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
         self.initrd = None
         self._boots = 0
         self._lock = threading.Lock()
