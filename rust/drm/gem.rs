@@ -9,9 +9,11 @@
 //! mapped to userspace by page faults that end in [`DriverObject::fault`].
 
 mod export;
+mod handle;
 mod object;
 mod resv;
 mod shmem;
+mod stats;
 mod vm;
 
 pub use self::export::ObjectResv;

@@ -10,10 +10,10 @@ use super::{
         prime,
         DmaBuf, //
     },
+    handle,
+    stats,
     vm,
-    DriverObject,
-    ObjectFile,
-    ObjectStatus, //
+    DriverObject, //
 };
 use core::{
     ops::Deref,
@@ -24,7 +24,6 @@ use kernel::{
     bindings,
     container_of,
     error::to_result,
-    ffi::c_int,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
@@ -76,18 +75,18 @@ impl<T: DriverObject> Object<T> {
 
         funcs.free = Some(Self::free_callback);
         if T::HAS_OPEN {
-            funcs.open = Some(Self::open_callback);
+            funcs.open = Some(handle::open_callback::<T>);
         }
         if T::HAS_CLOSE {
-            funcs.close = Some(Self::close_callback);
+            funcs.close = Some(handle::close_callback::<T>);
         }
         funcs.export = Some(prime::export_callback::<T>);
         funcs.mmap = Some(vm::mmap_callback::<T>);
         if T::HAS_STATUS {
-            funcs.status = Some(Self::status_callback);
+            funcs.status = Some(stats::status_callback::<T>);
         }
         if T::HAS_RSS {
-            funcs.rss = Some(Self::rss_callback);
+            funcs.rss = Some(stats::rss_callback::<T>);
         }
         funcs.vm_ops = &vm::VmOps::<T>::VM_OPS;
 
@@ -277,97 +276,6 @@ impl<T: DriverObject> Object<T> {
         unsafe { (*self.as_raw()).size }
     }
 
-    /// Creates a handle to the object in `file`. The object is then visible to userspace, and may
-    /// be closed by it before this returns.
-    ///
-    /// Takes `drm_device.object_name_lock`. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// - `EINVAL`: `file` belongs to another device.
-    /// - `ENOMEM`: out of memory. `ENOSPC`: out of handles.
-    /// - What [`DriverObject::open`] returned.
-    ///
-    /// C: `drm_gem_handle_create()`.
-    pub fn create_handle(&self, file: &ObjectFile<T>) -> Result<u32> {
-        if !ptr::eq(file.device(), self.dev()) {
-            return Err(EINVAL);
-        }
-
-        let mut handle = 0;
-        // SAFETY: The file and the object are valid.
-        to_result(unsafe {
-            bindings::drm_gem_handle_create(file.as_raw(), self.as_raw(), &mut handle)
-        })?;
-        Ok(handle)
-    }
-
-    /// Closes a handle of `file`.
-    ///
-    /// Takes `drm_device.object_name_lock` and the file's PRIME lock. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`: there is no such handle.
-    ///
-    /// C: `drm_gem_handle_delete()`.
-    pub fn close_handle(file: &ObjectFile<T>, handle: u32) -> Result {
-        // SAFETY: The file is valid.
-        to_result(unsafe { bindings::drm_gem_handle_delete(file.as_raw(), handle) })
-    }
-
-    /// Returns the object that `handle` stands for in `file`.
-    ///
-    /// Takes the spinlock `drm_file.table_lock`; does not sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT`: there is no such handle.
-    ///
-    /// C: `drm_gem_object_lookup()`.
-    pub fn lookup(file: &ObjectFile<T>, handle: u32) -> Result<ARef<Self>> {
-        // SAFETY: The file is valid.
-        let obj = unsafe { bindings::drm_gem_object_lookup(file.as_raw(), handle) };
-        if obj.is_null() {
-            return Err(ENOENT);
-        }
-
-        // SAFETY: Objects in a file of `T::Driver` are made by `create_handle` or by the import
-        // callback, and hence of type `Object<T>`. The lookup took a reference.
-        let obj = unsafe { Self::from_raw(obj) };
-
-        // SAFETY: The reference that the lookup took is handed over.
-        Ok(unsafe { ARef::from_raw(obj.into()) })
-    }
-
-    /// Returns the number of handles to the object, in all files.
-    ///
-    /// It may be outdated when it is returned.
-    pub fn handle_count(&self) -> u32 {
-        // SAFETY: `self` is a valid object. The field is written under a lock that is not held
-        // here; a volatile read is what `READ_ONCE()` is.
-        unsafe { (&raw const (*self.as_raw()).handle_count).read_volatile() }
-    }
-
-    /// Returns whether the object is shared, for statistics: whether it has more than one handle,
-    /// or is exported or imported as a dma-buf.
-    ///
-    /// C: `drm_gem_object_is_shared_for_memory_stats()`.
-    pub fn is_shared(&self) -> bool {
-        // SAFETY: `self` is a valid object. As in `handle_count`; the pointer is not followed.
-        self.handle_count() > 1
-            || !unsafe { (&raw const (*self.as_raw()).dma_buf).read_volatile() }.is_null()
-    }
-
-    /// Returns the state of the object, as [`DriverObject::status`] tells it.
-    pub fn status(&self) -> ObjectStatus {
-        if T::HAS_STATUS {
-            T::status(self)
-        } else {
-            ObjectStatus::NONE
-        }
-    }
-
     /// Returns the dma-buf that the object is exported as, or was imported from.
     ///
     /// An object forgets the dma-buf when its last handle is closed.
@@ -464,9 +372,11 @@ impl<T: DriverObject> Object<T> {
         drop(unsafe { KBox::from_raw(this.as_ptr()) });
     }
 
+    /// The free callback of `struct drm_gem_object_funcs`.
+    ///
     /// # Safety
     ///
-    /// Only for `struct drm_gem_object_funcs`, as all callbacks below.
+    /// Only for `struct drm_gem_object_funcs` of `T`.
     unsafe extern "C" fn free_callback(obj: *mut bindings::drm_gem_object) {
         // SAFETY: All objects with this callback are embedded in an `Object<T>`.
         let this = unsafe { container_of!(Opaque::cast_from(obj), Self, obj) }.cast_mut();
@@ -476,43 +386,6 @@ impl<T: DriverObject> Object<T> {
 
         // SAFETY: `this` is not null. All references together hold one reference to the memory.
         unsafe { Self::put_memory(NonNull::new_unchecked(this)) };
-    }
-
-    unsafe extern "C" fn open_callback(
-        obj: *mut bindings::drm_gem_object,
-        file: *mut bindings::drm_file,
-    ) -> c_int {
-        // SAFETY: Called for objects of this type only, with a reference held.
-        let obj = unsafe { Self::from_raw(obj) };
-
-        // SAFETY: The file is open, and one of `T::Driver`, as the object is.
-        match T::open(obj, unsafe { ObjectFile::<T>::from_raw(file) }) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
-        }
-    }
-
-    unsafe extern "C" fn close_callback(
-        obj: *mut bindings::drm_gem_object,
-        file: *mut bindings::drm_file,
-    ) {
-        // SAFETY: Called for objects of this type only, with a reference held.
-        let obj = unsafe { Self::from_raw(obj) };
-
-        // SAFETY: The file was opened successfully, and its data lives until postclose.
-        T::close(obj, unsafe { ObjectFile::<T>::from_raw(file) });
-    }
-
-    unsafe extern "C" fn status_callback(
-        obj: *mut bindings::drm_gem_object,
-    ) -> bindings::drm_gem_object_status {
-        // SAFETY: Called for objects of this type only, with a reference held.
-        T::status(unsafe { Self::from_raw(obj) }).as_raw()
-    }
-
-    unsafe extern "C" fn rss_callback(obj: *mut bindings::drm_gem_object) -> usize {
-        // SAFETY: Called for objects of this type only, with a reference held.
-        T::rss(unsafe { Self::from_raw(obj) })
     }
 }
 

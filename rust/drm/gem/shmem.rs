@@ -107,9 +107,10 @@ impl<T: DriverObject> ShmemPages<T> {
 
     /// Returns the page frame number of a page.
     pub fn pfn(&self, index: usize) -> Option<u64> {
+        let page = self.page(index)?;
+
         // SAFETY: The page is valid by the type invariants.
-        self.page(index)
-            .map(|page| unsafe { ext_bindings::page_to_pfn(page) } as u64)
+        Some(unsafe { ext_bindings::page_to_pfn(page) } as u64)
     }
 
     /// Notes that the pages were, or may have been, written to, so that swapping them out has to

@@ -157,8 +157,7 @@ impl VmFault {
     pub fn page_index(&self) -> usize {
         // SAFETY: By the type invariants; the node has its place since before the VMA was set up.
         unsafe {
-            (*self.0.get()).__bindgen_anon_1.pgoff as usize
-                - (*self.obj()).vma_node.vm_node.start as usize
+            (*self.0.get()).__bindgen_anon_1.pgoff - (*self.obj()).vma_node.vm_node.start as usize
         }
     }
 
@@ -318,12 +317,9 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: `vma` is valid, being borrowed as a `VmaNew`.
         let (pgoff, pages) = unsafe {
             let area = (*vma).__bindgen_anon_1.__bindgen_anon_1;
-            (
-                (*vma).vm_pgoff,
-                (area.vm_end - area.vm_start) as usize / PAGE_SIZE,
-            )
+            ((*vma).vm_pgoff, (area.vm_end - area.vm_start) / PAGE_SIZE)
         };
-        let index = offset / PAGE_SIZE + pgoff as usize;
+        let index = offset / PAGE_SIZE + pgoff;
         if offset % PAGE_SIZE != 0
             || index.checked_add(pages).ok_or(EINVAL)? > self.size() / PAGE_SIZE
         {
@@ -440,7 +436,7 @@ unsafe extern "C" fn fault_callback<T: DriverObject>(
         unsafe { Object::<T>::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_private_data.cast()) };
 
     // SAFETY: `vmf` is valid.
-    let index = unsafe { (*vmf).__bindgen_anon_1.pgoff as usize }.checked_sub(obj.first_page());
+    let index = unsafe { (*vmf).__bindgen_anon_1.pgoff }.checked_sub(obj.first_page());
     if index.is_none_or(|index| index >= obj.size() / PAGE_SIZE) {
         return VmFaultResult::SIGBUS.as_raw();
     }

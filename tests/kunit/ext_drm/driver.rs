@@ -2,15 +2,16 @@
 
 //! The driver under test: it counts what happens to it, and fails where it is told to.
 
-use crate::files::phys;
+use crate::{
+    export::TestExporter,
+    files::phys, //
+};
 use core::ops::Deref;
 use kernel::{
     bindings,
     device,
-    dma::DataDirection,
     error::from_err_ptr,
     faux,
-    mm::virt::VmaNew,
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
@@ -25,14 +26,6 @@ use kernel::{
     }, //
 };
 use kernel_ext::{
-    dma_buf::{
-        AttachmentInfo,
-        ExportInfo,
-        ExportedAttachment,
-        Exporter,
-        SgTable, //
-    },
-    dma_resv::Guard,
     drm::{
         self,
         gem::{
@@ -180,15 +173,14 @@ impl drm::Driver for TestDriver {
         dev.counts.imports.add();
 
         if let Some(exporter) = dmabuf.exported_by::<TestExporter>() {
-            return Ok(exporter.obj.clone());
+            return Ok(exporter.object());
         }
 
         // SAFETY: Both are valid.
         if unsafe { bindings::drm_gem_is_prime_exported_dma_buf(dev.as_raw(), dmabuf.as_raw()) } {
             // SAFETY: The dma-buf was exported by an object of `dev`, to which it has a reference.
-            return Ok(
-                unsafe { Object::<TestObject>::from_raw((*dmabuf.as_raw()).priv_.cast()) }.into(),
-            );
+            let obj = unsafe { Object::<TestObject>::from_raw((*dmabuf.as_raw()).priv_.cast()) };
+            return Ok(obj.into());
         }
 
         Object::new_private_with_resv(
@@ -408,8 +400,8 @@ impl gem::DriverObject for TestObject {
         }
 
         // SAFETY: The object is valid, and not freed as long as the dma-buf holds it.
-        let dmabuf =
-            from_err_ptr(unsafe { bindings::drm_gem_prime_export(obj.as_raw(), flags as i32) })?;
+        let dmabuf = unsafe { bindings::drm_gem_prime_export(obj.as_raw(), flags as i32) };
+        let dmabuf = from_err_ptr(dmabuf)?;
 
         // SAFETY: The new dma-buf is valid; its reference is handed over.
         Ok(unsafe { ARef::from_raw(DmaBuf::from_raw(dmabuf).into()) })
@@ -425,50 +417,6 @@ impl gem::DriverObject for TestObject {
 
     fn rss(obj: &Object<Self>) -> usize {
         obj.size()
-    }
-}
-
-/// Exports an object, from some offset on. Its memory is for userspace only.
-pub(crate) struct TestExporter {
-    obj: ARef<Object<TestObject>>,
-    offset: usize,
-}
-
-impl TestExporter {
-    /// Makes a dma-buf of `size` bytes of `obj`, from `offset` on.
-    pub(crate) fn export(
-        obj: &Object<TestObject>,
-        offset: usize,
-        size: usize,
-    ) -> Result<ARef<DmaBuf>> {
-        // SAFETY: The exporter has a reference to the object.
-        let info = unsafe { ExportInfo::new(size, bindings::O_RDWR).with_resv(obj.resv()) };
-        let obj = obj.into();
-        DmaBuf::export::<Self, _>(&info, Self { obj, offset })
-    }
-}
-
-#[vtable]
-impl Exporter for TestExporter {
-    type AttachmentData = ();
-
-    const NAME: &'static CStr = c"ext_drm_test";
-
-    fn attach(&self, _importer: &AttachmentInfo) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn map(
-        &self,
-        _guard: &mut Guard<'_>,
-        _importer: &ExportedAttachment<Self>,
-        _direction: DataDirection,
-    ) -> Result<SgTable> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn mmap(&self, _dma_buf: &DmaBuf, vma: &VmaNew) -> Result {
-        self.obj.mmap_exported(vma, self.offset)
     }
 }
 

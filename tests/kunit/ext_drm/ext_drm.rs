@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 
 mod driver;
+mod export;
 mod files;
 
 mod test_device;

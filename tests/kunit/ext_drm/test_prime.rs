@@ -8,6 +8,7 @@ use kernel::prelude::*;
 mod tests {
     use crate::{
         driver::*,
+        export::TestExporter,
         files::{
             Mapping,
             OpenFile, //
