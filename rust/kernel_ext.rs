@@ -9,6 +9,7 @@ pub mod dma_buf;
 pub mod dma_fence;
 pub mod dma_resv;
 pub mod drm;
+pub mod mm;
 pub mod p2pdma;
 pub mod pci;
 pub mod sync_file;

@@ -46,6 +46,7 @@ void ext_helper_drm_dbg_args_ratelimited(struct drm_device *dev, const void *arg
 
 unsigned long ext_helper_page_to_pfn(const struct page *page);
 pgprot_t ext_helper_pgprot_decrypted(pgprot_t prot);
+unsigned long ext_helper_totalram_pages(void);
 void ext_helper_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags);
 bool ext_helper_vma_is_cow_mapping(const struct vm_area_struct *vma);
 

@@ -26,3 +26,9 @@ bool ext_helper_vma_is_cow_mapping(const struct vm_area_struct *vma)
 	return vma_is_cow_mapping(vma);
 }
 EXPORT_SYMBOL_GPL(ext_helper_vma_is_cow_mapping);
+
+unsigned long ext_helper_totalram_pages(void)
+{
+	return totalram_pages();
+}
+EXPORT_SYMBOL_GPL(ext_helper_totalram_pages);

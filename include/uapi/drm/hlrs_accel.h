@@ -207,8 +207,10 @@ struct drm_hlrs_query_engines {
  *
  * Errors: -EINVAL, @size is 0 or not a multiple of @page_size, or @page_size
  * is not one of the allowed, or a flag does not fit the region; -ENXIO, no
- * such region; -E2BIG, @size is larger than the region; -ENOSPC, the region,
- * or the CPU-visible part of it, is full, or no contiguous range is left.
+ * such region; -E2BIG, @size is larger than the region, or than the CPU-visible
+ * part where that is asked for, or than the machine's memory; -ENOSPC, the
+ * region, or the CPU-visible part of it, is full, or no contiguous range is
+ * left.
  */
 struct drm_hlrs_mem_create {
 	/** @extensions: must be zero */

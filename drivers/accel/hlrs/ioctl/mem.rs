@@ -87,6 +87,10 @@ pub(crate) fn create(
         return Err(EINVAL);
     }
 
+    if matches!(request, Request::System) && args.size > kernel_ext::mm::total_ram_bytes() {
+        return Err(E2BIG);
+    }
+
     let buffer = gem::create(&dev.enter().ok_or(ENODEV)?, args.size, request)?;
     args.handle = buffer.create_handle(file)?;
     Ok(0)
@@ -138,6 +142,10 @@ pub(crate) fn copy(
 ) -> Result<u32> {
     must_be_zero(&[args.extensions, u64::from(args.pad), args.reserved[0], args.reserved[1]])?;
     check_flags(args.flags, hlrs_abi::DRM_HLRS_MEM_OP_ASYNC)?;
+
+    for offset in [args.src_offset, args.dst_offset] {
+        offset.checked_add(args.size).ok_or(EOVERFLOW)?;
+    }
 
     let src = Target::new(
         Buffer::lookup(file, args.src_handle)?,

@@ -29,6 +29,11 @@ use crate::{
 pub(crate) const REGION_SYSTEM: u32 = 0;
 pub(crate) const REGION_LMEM: u32 = 1;
 
+/// Elements of the answers that are arrays, and bytes before them.
+const REGIONS: usize = 2;
+const ENGINES: usize = 2;
+const HEADER: usize = 8;
+
 /// The ioctl.
 pub(crate) fn query(
     dev: &HlrsDevice,
@@ -37,25 +42,34 @@ pub(crate) fn query(
 ) -> Result<u32> {
     must_be_zero(&[args.extensions, args.reserved[0], args.reserved[1]])?;
 
-    let answer = match args.query {
-        hlrs_abi::DRM_HLRS_DEVICE_QUERY_INFO => info(dev)?,
-        hlrs_abi::DRM_HLRS_DEVICE_QUERY_MEM_REGIONS => mem_regions(dev)?,
-        hlrs_abi::DRM_HLRS_DEVICE_QUERY_ENGINES => engines()?,
+    let len = match args.query {
+        hlrs_abi::DRM_HLRS_DEVICE_QUERY_INFO => size_of::<hlrs_abi::drm_hlrs_query_info>(),
+        hlrs_abi::DRM_HLRS_DEVICE_QUERY_MEM_REGIONS => {
+            HEADER + REGIONS * size_of::<hlrs_abi::drm_hlrs_mem_region>()
+        }
+        hlrs_abi::DRM_HLRS_DEVICE_QUERY_ENGINES => {
+            HEADER + ENGINES * size_of::<hlrs_abi::drm_hlrs_engine>()
+        }
         _ => return Err(EINVAL),
     };
 
-    // CAST: Answers are a few hundred bytes.
-    let len = answer.len() as u32;
     if args.size != 0 {
-        if args.size < len {
+        // CAST: Answers are a few hundred bytes.
+        if (args.size as usize) < len {
             return Err(EINVAL);
         }
+        let answer = match args.query {
+            hlrs_abi::DRM_HLRS_DEVICE_QUERY_INFO => info(dev)?,
+            hlrs_abi::DRM_HLRS_DEVICE_QUERY_MEM_REGIONS => mem_regions(dev)?,
+            _ => engines()?,
+        };
         // CAST: A pointer of user space.
         UserSlice::new(UserPtr::from_addr(args.data as usize), answer.len())
             .writer()
             .write_slice(&answer)?;
     }
-    args.size = len;
+    // CAST: As above.
+    args.size = len as u32;
     Ok(0)
 }
 
@@ -69,8 +83,8 @@ fn bytes_of(parts: &[&[u8]]) -> Result<KVec<u8>> {
 }
 
 /// The header of an answer with an array: the number of elements, and padding.
-fn count(elements: u32) -> [u8; 8] {
-    u64::from(elements).to_ne_bytes()
+fn count(elements: usize) -> [u8; HEADER] {
+    (elements as u64).to_ne_bytes()
 }
 
 fn info(dev: &DeviceData) -> Result<KVec<u8>> {
@@ -126,7 +140,7 @@ fn mem_regions(dev: &DeviceData) -> Result<KVec<u8>> {
         ..pin_init::zeroed()
     };
 
-    bytes_of(&[&count(2), system.as_bytes(), local.as_bytes()])
+    bytes_of(&[&count(REGIONS), system.as_bytes(), local.as_bytes()])
 }
 
 fn engines() -> Result<KVec<u8>> {
@@ -145,5 +159,5 @@ fn engines() -> Result<KVec<u8>> {
         hlrs_abi::HLRS_NR_NIC_QUEUES,
     );
 
-    bytes_of(&[&count(2), copy.as_bytes(), nic.as_bytes()])
+    bytes_of(&[&count(ENGINES), copy.as_bytes(), nic.as_bytes()])
 }

@@ -75,6 +75,9 @@ use crate::hw::Hw;
 /// Number of the hardware queue that the kernel keeps for itself.
 const QUEUE_INDEX: usize = 0;
 
+/// How often the watchdog looks, at least. A lost interrupt is noticed within twice this time.
+const WATCHDOG_PERIOD_MS: u32 = 250;
+
 /// Bit of the queue in `QUEUE_IRQ`.
 pub(crate) const QUEUE_BIT: u32 = 1 << QUEUE_INDEX;
 
@@ -96,6 +99,8 @@ struct State {
     /// Sequence numbers of the oldest job in flight and of the next one.
     oldest: u64,
     next: u64,
+    /// Job that the watchdog has found done, but whose interrupt may still come.
+    suspect: Option<u64>,
     /// Finished jobs that are still to be dropped.
     finished: Option<KBox<Job>>,
 }
@@ -163,6 +168,18 @@ impl State {
             count += 1;
         }
         count
+    }
+
+    /// Whether the interrupt of the oldest job was lost: the job is done, and was when this was
+    /// asked last.
+    fn has_lost_interrupt(&mut self) -> bool {
+        let oldest = self.oldest;
+        let done = self.in_flight() > 0
+            && self.ring.as_ref().is_some_and(|ring| ring.result(oldest).is_some());
+        let lost = done && self.suspect == Some(oldest);
+
+        self.suspect = done.then_some(oldest);
+        lost
     }
 
     /// Resets the queue and writes the jobs in flight to the ring again.
@@ -249,6 +266,7 @@ impl CopyQueue {
                         jobs,
                         oldest: 1,
                         next: 1,
+                        suspect: None,
                         finished: None,
                     },
                     "hlrs::CopyQueue"
@@ -333,8 +351,7 @@ impl CopyQueue {
             }
         }
 
-        self.watchdog
-            .schedule(msecs_to_jiffies(self.shared.timeout_ms));
+        self.watchdog.schedule(self.shared.watchdog_period());
         Ok(())
     }
 
@@ -426,6 +443,11 @@ impl CopyQueue {
 }
 
 impl Shared {
+    /// How often the watchdog looks while there are jobs.
+    fn watchdog_period(&self) -> Jiffies {
+        msecs_to_jiffies(self.timeout_ms.min(WATCHDOG_PERIOD_MS))
+    }
+
     fn handle_fault(&self, state: &mut State) {
         state.finish_completed();
         let Some(fault) = state.ring.as_ref().and_then(|ring| ring.fault(&self.hw)) else {
@@ -474,12 +496,15 @@ impl Task for Watchdog {
             return None;
         }
 
-        let missed = state.finish_completed();
+        let lost = state.has_lost_interrupt();
+        if lost {
+            state.finish_completed();
+        }
         let age = |state: &mut State| -> Option<Delta> {
             Some(state.oldest_job()?.started?.elapsed())
         };
         shared.handle_fault(&mut state);
-        if age(&mut state).is_some_and(|age| age >= timeout) {
+        if state.suspect.is_none() && age(&mut state).is_some_and(|age| age >= timeout) {
             dev_err!(
                 shared.dev,
                 "copy queue: job did not end within {} ms, resetting the queue\n",
@@ -489,15 +514,11 @@ impl Task for Watchdog {
             shared.restart(&mut state);
         }
 
-        let again = age(&mut state).map(|age| {
-            let left = (timeout.as_millis() - age.as_millis()).max(1);
-            // CAST: Between 1 and the time-out, which is a `u32`.
-            msecs_to_jiffies(left as u32)
-        });
+        let again = (state.in_flight() > 0).then(|| shared.watchdog_period());
         drop(state);
 
-        if missed > 0 {
-            dev_warn!(shared.dev, "{} jobs ended without an interrupt\n", missed);
+        if lost {
+            dev_warn!(shared.dev, "copy queue: an interrupt was lost\n");
         }
         shared.changed.notify_all();
         shared.reap();
