@@ -232,3 +232,7 @@ impl Drop for Allocation {
             .fetch_sub(self.lmem.visible_bytes(&self.extents), Ordering::Relaxed);
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../tests/kunit/hlrs/lmem.rs"]
+mod tests;

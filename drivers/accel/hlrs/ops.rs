@@ -451,3 +451,7 @@ fn for_each_pair(
     }
     Ok(())
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../tests/kunit/hlrs/ops.rs"]
+mod tests;

@@ -200,3 +200,7 @@ impl Cut {
         Ok(self.segments)
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../../tests/kunit/hlrs/segments.rs"]
+mod tests;

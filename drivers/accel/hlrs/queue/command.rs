@@ -150,3 +150,7 @@ impl Command {
         ]
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../../tests/kunit/hlrs/command.rs"]
+mod tests;
