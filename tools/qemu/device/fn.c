@@ -42,7 +42,7 @@ void hlrs_fn_realize(HlrsFn *fn, HlrsPF *pf, unsigned number, Error **errp)
                     &fn->bar_msix, HLRS_BAR_MSIX, HLRS_MSIX_PBA_OFFSET,
                     HLRS_MSIX_CAP, errp);
     if (ret < 0) {
-        return;
+        goto err_regions;
     }
     for (unsigned i = 0; i < HLRS_NR_VECTORS; i++) {
         msix_vector_use(dev, i);
@@ -81,6 +81,8 @@ err_exp:
 err_msix:
     msix_unuse_all_vectors(dev);
     msix_uninit(dev, &fn->bar_msix, &fn->bar_msix);
+err_regions:
+    memory_region_del_subregion(&fn->bar_lmem, &fn->hole);
 }
 
 void hlrs_fn_exit(HlrsFn *fn)
@@ -93,6 +95,8 @@ void hlrs_fn_exit(HlrsFn *fn)
     }
     hlrs_reset_exit(fn);
     hlrs_irq_exit(fn);
+    /* A region inside one of the same owner holds a reference to the owner. */
+    memory_region_del_subregion(&fn->bar_lmem, &fn->hole);
     pcie_aer_exit(dev);
     pcie_cap_exit(dev);
     msix_unuse_all_vectors(dev);

@@ -293,6 +293,9 @@ void hlrs_lmtt_set_entry(HlrsPF *pf, uint64_t val);
 void hlrs_lmtt_unmap(HlrsVF *vf);
 void hlrs_lmtt_map(HlrsVF *vf);
 
+/* abort.c */
+void hlrs_abort_install(PCIBus *bus);
+
 /* bus.c */
 MemTxResult hlrs_bus_rw(HlrsFn *fn, uint64_t addr, void *buf, uint64_t len,
                         bool write);

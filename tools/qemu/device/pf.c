@@ -15,7 +15,8 @@
 #include "hlrs.h"
 
 #define HLRS_SRIOV_CAP          0x160
-#define HLRS_ACS_CAP            0x1a0
+/* Resetting SR-IOV, QEMU writes up to four bytes behind the capability. */
+#define HLRS_ACS_CAP            0x1b0
 #define HLRS_VF_OFFSET          1
 #define HLRS_VF_STRIDE          1
 
@@ -104,10 +105,12 @@ static void hlrs_pf_realize(PCIDevice *dev, Error **errp)
     memory_region_add_subregion(&pf->fn.bar_lmem, 0, &pf->lmem_window);
 
     if (pf->total_vfs && !hlrs_pf_init_sriov(pf, errp)) {
+        memory_region_del_subregion(&pf->fn.bar_lmem, &pf->lmem_window);
         hlrs_fn_exit(&pf->fn);
         hlrs_lmem_exit(pf);
         return;
     }
+    hlrs_abort_install(pci_get_bus(dev));
     hlrs_link_join(pf);
 }
 
@@ -190,6 +193,7 @@ static void hlrs_pf_set_pull(Object *obj, bool value, Error **errp)
         return;
     }
     /* Not here: the caller still uses the object that would go away. */
+    DEVICE(obj)->pending_deleted_event = true;
     object_ref(port);
     aio_bh_schedule_oneshot(qemu_get_aio_context(), hlrs_pf_pull, port);
 }
