@@ -73,9 +73,11 @@ use core::ptr::NonNull;
 
 mod attachment;
 mod cpu_access;
+mod export;
 mod export_list;
 mod exported;
 mod exporter;
+mod exporter_vtable;
 mod importer;
 mod sg_table;
 
@@ -88,18 +90,21 @@ pub use cpu_access::{
     KernelMap,
     VMap, //
 };
-pub use export_list::ExportList;
+pub use export::{
+    ExportInfo,
+    ResvOwner, //
+};
+pub use export_list::{
+    ExportList,
+    Exports, //
+};
 pub use exported::{
     AttachmentInfo,
     Attachments,
     ExportedAttachment, //
 };
-pub use exporter::{
-    vtable,
-    ExportInfo,
-    Exporter,
-    ResvOwner, //
-};
+pub use exporter::Exporter;
+pub use exporter_vtable::vtable;
 pub use importer::{
     attach_ops,
     Importer,
@@ -325,7 +330,7 @@ impl DmaBuf {
 
     /// The private data, if the buffer was exported by `E`.
     pub fn exported_by<E: Exporter>(&self) -> Option<&E> {
-        exporter::data_of(self)
+        export::data_of(self)
     }
 
     /// Prepares the buffer for access by the CPU, and waits for the fences that such an access

@@ -2,7 +2,10 @@
 
 //! What a device has exported, so that all of it can be revoked.
 
-use super::DmaBuf;
+use super::{
+    export::header_of,
+    DmaBuf, //
+};
 use kernel::{
     bindings,
     new_mutex,
@@ -12,137 +15,202 @@ use kernel::{
         Arc,
         Mutex, //
     },
+    types::Opaque, //
 };
 
-use core::ptr::NonNull;
-
-/// A place in a list.
-///
-/// # Invariants
-///
-/// If there is a dma-buf, its private data, which contains the [`Listed`] of this entry, has not
-/// been dropped.
-struct Entry {
-    token: u64,
-    dma_buf: Option<NonNull<bindings::dma_buf>>,
-}
-
-// SAFETY: The pointer is used only to take a reference, under the lock of the list.
-unsafe impl Send for Entry {}
-
-struct Entries {
-    next_token: u64,
-    entries: KVec<Entry>,
-}
+use core::ptr::{
+    null_mut,
+    NonNull, //
+};
 
 /// The dma-bufs that somebody has exported by [`DmaBuf::export_listed`] and that still exist.
 ///
-/// The list does not keep them alive.
+/// The list does not keep them alive. Adding and removing take constant time and no memory.
+///
+/// # Invariants
+///
+/// `head` is the head of a list of [`Link`]s, protected by `lock`. The private data of the dma-buf
+/// of each has not been dropped.
 #[pin_data]
 pub struct ExportList {
     #[pin]
-    entries: Mutex<Entries>,
+    lock: Mutex<()>,
+    #[pin]
+    head: Opaque<bindings::list_head>,
 }
 
-/// Gives a place in a list back when it is dropped; part of the private data of a dma-buf.
-pub(super) struct Listed {
-    list: Arc<ExportList>,
-    token: u64,
+// SAFETY: The list is protected by its lock.
+unsafe impl Send for ExportList {}
+
+// SAFETY: As above.
+unsafe impl Sync for ExportList {}
+
+/// A place in a list; part of the private data of a dma-buf. Dropping it gives the place back.
+///
+/// # Invariants
+///
+/// If there is a list, then `node` is on it, `dma_buf` is the dma-buf whose private data contains
+/// this, and nothing but `node` is written to any more.
+pub(super) struct Link {
+    node: Opaque<bindings::list_head>,
+    list: Option<Arc<ExportList>>,
+    dma_buf: *mut bindings::dma_buf,
 }
 
-/// A place in a list that has no dma-buf yet.
-pub(super) struct Vacancy {
-    list: Arc<ExportList>,
-    token: u64,
+// SAFETY: The pointer is used only to take a reference, under the lock of the list.
+unsafe impl Send for Link {}
+
+// SAFETY: As above.
+unsafe impl Sync for Link {}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        // INVARIANT: There is no list.
+        Self {
+            node: Opaque::uninit(),
+            list: None,
+            dma_buf: null_mut(),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(list) = &self.list {
+            let _lock = list.lock.lock();
+
+            // SAFETY: By the type invariants the node is on the list, which is locked.
+            unsafe {
+                let node = *self.node.get();
+
+                (*node.next).prev = node.prev;
+                (*node.prev).next = node.next;
+            }
+        }
+    }
 }
 
 impl ExportList {
-    /// Creates an empty list. Sleeps (allocates). Fails with `ENOMEM`.
+    /// Creates an empty list. Sleeps (allocates).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                entries <- new_mutex!(
-                    Entries {
-                        next_token: 0,
-                        entries: KVec::new(),
-                    },
-                    "ExportList"
-                ),
+                lock <- new_mutex!((), "ExportList"),
+                // INVARIANT: Empty.
+                head <- Opaque::ffi_init(|head| {
+                    // SAFETY: `head` is a place to be initialised, and does not move.
+                    unsafe { bindings::INIT_LIST_HEAD(head) };
+                }),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Takes a place in the list, so that filling it cannot fail. Sleeps (allocates).
+    /// Adds a dma-buf.
     ///
-    /// Fails with `ENOMEM`.
-    pub(super) fn prepare(self: &Arc<Self>) -> Result<Vacancy> {
-        let mut entries = self.entries.lock();
-        let token = entries.next_token;
+    /// # Safety
+    ///
+    /// `dma_buf` must have been made by [`DmaBuf::export_with`], and be on no list.
+    pub(super) unsafe fn add(self: &Arc<Self>, dma_buf: &DmaBuf) {
+        // SAFETY: By the safety requirements there is a header. Nobody else looks at the link:
+        // it is on no list, and the caller's reference keeps it from being dropped.
+        let link = unsafe {
+            let header = header_of(NonNull::from(dma_buf).cast());
+            let link = &raw mut (*header.as_ptr()).link;
 
-        entries.next_token += 1;
-        entries.entries.push(
-            Entry {
-                token,
-                dma_buf: None,
-            },
-            GFP_KERNEL,
-        )?;
-        Ok(Vacancy {
-            list: self.clone(),
-            token,
-        })
+            (*link).dma_buf = dma_buf.as_raw();
+            (*link).list = Some(self.clone());
+            link
+        };
+        let _lock = self.lock.lock();
+
+        // SAFETY: The list is locked, and the node stays until it is removed by `Link::drop`.
+        // INVARIANT: The dma-buf exists.
+        unsafe { bindings::list_add_tail((*link).node.get(), self.head.get()) };
     }
 
-    /// Returns the dma-bufs that exist now. Sleeps (allocates). Fails with `ENOMEM`.
-    pub fn get_all(&self) -> Result<KVec<ARef<DmaBuf>>> {
-        let entries = self.entries.lock();
-        let mut all = KVec::with_capacity(entries.entries.len(), GFP_KERNEL)?;
+    /// The dma-bufs that exist, each with a reference, in the order in which they were exported.
+    ///
+    /// The list is not locked while the caller looks at one, so it may do anything; what is added
+    /// meanwhile is found too. Needs no memory.
+    pub fn iter(&self) -> Exports<'_> {
+        Exports {
+            list: self,
+            current: None,
+        }
+    }
 
-        for dma_buf in entries.entries.iter().filter_map(|entry| entry.dma_buf) {
-            // SAFETY: By the invariant of the entry, which holds while the list is locked.
-            if let Some(dma_buf) = unsafe { DmaBuf::try_get(dma_buf) } {
-                all.push(dma_buf, GFP_KERNEL)?;
-            }
+    /// The dma-bufs that exist now. Sleeps (allocates).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn get_all(&self) -> Result<KVec<ARef<DmaBuf>>> {
+        let mut all = KVec::new();
+
+        for dma_buf in self.iter() {
+            all.push(dma_buf, GFP_KERNEL)?;
         }
         Ok(all)
     }
 }
 
-impl Vacancy {
-    /// Returns what gives the place back when it is dropped.
-    pub(super) fn listed(&self) -> Listed {
-        Listed {
-            list: self.list.clone(),
-            token: self.token,
-        }
-    }
-
-    /// Puts a dma-buf into the place, unless that was given back meanwhile.
-    ///
-    /// # Safety
-    ///
-    /// The private data of `dma_buf` must own the [`Listed`] of this place.
-    pub(super) unsafe fn fill(self, dma_buf: &DmaBuf) {
-        let mut entries = self.list.entries.lock();
-
-        if let Some(entry) = entries
-            .entries
-            .iter_mut()
-            .find(|entry| entry.token == self.token)
-        {
-            // INVARIANT: By the safety requirements; `Listed::drop` removes the entry.
-            entry.dma_buf = NonNull::new(dma_buf.as_raw());
-        }
-    }
+/// An iterator over the dma-bufs in a list; from [`ExportList::iter`].
+///
+/// # Invariants
+///
+/// `current` is on the list, and stays there because there is a reference on it.
+pub struct Exports<'a> {
+    list: &'a ExportList,
+    current: Option<ARef<DmaBuf>>,
 }
 
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.list
-            .entries
-            .lock()
-            .entries
-            .retain(|entry| entry.token != self.token);
+impl Iterator for Exports<'_> {
+    type Item = ARef<DmaBuf>;
+
+    fn next(&mut self) -> Option<ARef<DmaBuf>> {
+        let found = {
+            let _lock = self.list.lock.lock();
+            let head = self.list.head.get();
+            let mut pos = match &self.current {
+                // SAFETY: By the type invariant there is a header with a link on the list.
+                Some(current) => unsafe {
+                    let header = header_of(NonNull::from(&**current).cast());
+
+                    (*header.as_ptr()).link.node.get()
+                },
+                None => head,
+            };
+
+            loop {
+                // SAFETY: `pos` is a node of the list, or its head, and the list is locked.
+                pos = unsafe { (*pos).next };
+                if pos == head {
+                    break None;
+                }
+
+                // SAFETY: By the invariant of the list `pos` is the node of a link, whose dma-buf
+                // has not been released entirely: that needs the lock.
+                let found = unsafe {
+                    let link = kernel::container_of!(Opaque::cast_from(pos), Link, node);
+
+                    DmaBuf::try_get(NonNull::new_unchecked((*link).dma_buf))
+                };
+                if found.is_some() {
+                    break found;
+                }
+            }
+        };
+
+        // The reference on the one before is dropped here, without the lock, since that may be
+        // the last and take the lock.
+        //
+        // INVARIANT: Found on the list.
+        self.current = found;
+        self.current.clone()
     }
 }

@@ -138,7 +138,7 @@ impl<E: Exporter> ExportedAttachment<E> {
     /// The private data of the buffer.
     pub fn exporter(&self) -> &E {
         // SAFETY: An attachment that `E` has accepted is one to a buffer that `E` has exported.
-        unsafe { super::exporter::data_from_raw((*self.as_raw()).dmabuf) }
+        unsafe { super::export::data_from_raw((*self.as_raw()).dmabuf) }
     }
 }
 

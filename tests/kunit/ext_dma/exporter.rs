@@ -140,14 +140,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// `pages` pages of memory, not exported yet.
+    pub(crate) fn new(pages: usize, log: &Arc<Log>) -> Result<Self> {
+        Ok(Self {
+            memory: Memory::new(pages)?,
+            log: log.clone(),
+        })
+    }
+
     /// Exports `pages` pages.
     pub(crate) fn export(pages: usize, log: &Arc<Log>) -> Result<ARef<DmaBuf>> {
         DmaBuf::export(
             &ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDWR),
-            Self {
-                memory: Memory::new(pages)?,
-                log: log.clone(),
-            },
+            Self::new(pages, log)?,
         )
     }
 
@@ -231,13 +236,11 @@ impl Exporter for Shared {
 pub(crate) struct Movable(Shared);
 
 impl Movable {
+    /// Exports `pages` pages.
     pub(crate) fn export(pages: usize, log: &Arc<Log>) -> Result<ARef<DmaBuf>> {
         DmaBuf::export(
             &ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDONLY),
-            Self(Shared {
-                memory: Memory::new(pages)?,
-                log: log.clone(),
-            }),
+            Self(Shared::new(pages, log)?),
         )
     }
 }

@@ -20,6 +20,7 @@ mod test_attach;
 mod test_callback;
 mod test_fence;
 mod test_file;
+mod test_list;
 mod test_map;
 mod test_p2p;
 mod test_resv;

@@ -186,6 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn list_of_fences() -> Result {
+        let resv = TestResv::new()?;
+        let (read, write, done) = (pending()?, pending()?, pending()?);
+
+        {
+            let guard = resv.lock();
+
+            guard.reserve_fences(3)?;
+            guard.add_fence(&read, Usage::Read)?;
+            guard.add_fence(&write, Usage::Write)?;
+            guard.add_fence(&done, Usage::Write)?;
+        }
+        done.signal(Ok(()));
+        check_eq!(resv.fences(Usage::Kernel, |_| true)?.len(), 0);
+        check_eq!(resv.fences(Usage::Write, |_| true)?.len(), 1);
+        check_eq!(resv.fences(Usage::Bookkeep, |_| true)?.len(), 2);
+        let others = resv.fences(Usage::Read, |fence| fence.context() != write.context())?;
+        check_eq!(others.len(), 1);
+        check_eq!(others[0].context(), read.context());
+        Ok(())
+    }
+
+    #[test]
     fn fences_of_a_timeline_replace_each_other() -> Result {
         let resv = TestResv::new()?;
         let ctx = FenceContext::new(1);

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations of an exporter, as the C side calls them.
+
+use super::{
+    direction_from_raw,
+    export::{
+        data_from_raw,
+        release, //
+    },
+    AttachmentInfo,
+    DmaBuf,
+    ExportedAttachment,
+    Exporter,
+    KernelMap,
+    SgTable, //
+};
+use crate::dma_resv::Guard;
+use kernel::{
+    bindings,
+    error::from_result,
+    mm::virt::VmaNew,
+    prelude::*,
+    types::ForeignOwnable, //
+};
+
+use core::marker::PhantomData;
+
+/// The operations for buffers exported by `E`, for [`ExportInfo::with_ops`].
+pub const fn vtable<E: Exporter>() -> bindings::dma_buf_ops {
+    *Vtable::<E>::OPS
+}
+
+/// Chooses `$function` if `$has`, as an operation that may be missing.
+macro_rules! optional {
+    ($has:expr, $function:expr) => {
+        if $has {
+            Some($function)
+        } else {
+            None
+        }
+    };
+}
+
+pub(super) struct Vtable<E: Exporter>(PhantomData<E>);
+
+/// # Safety
+///
+/// All functions are called by the C side only, for dma-bufs exported by `E` and attachments to
+/// them, in the states and with the locks that `struct dma_buf_ops` documents.
+impl<E: Exporter> Vtable<E> {
+    pub(super) const OPS: &'static bindings::dma_buf_ops = &bindings::dma_buf_ops {
+        attach: Some(Self::attach),
+        detach: Some(Self::detach),
+        pin: optional!(E::HAS_PIN, Self::pin),
+        unpin: optional!(E::HAS_PIN, Self::unpin),
+        map_dma_buf: Some(Self::map),
+        unmap_dma_buf: Some(Self::unmap),
+        release: Some(release),
+        begin_cpu_access: optional!(E::HAS_BEGIN_CPU_ACCESS, Self::begin_cpu_access),
+        end_cpu_access: optional!(E::HAS_END_CPU_ACCESS, Self::end_cpu_access),
+        mmap: optional!(E::HAS_MMAP, Self::mmap),
+        vmap: optional!(E::HAS_VMAP, Self::vmap),
+        vunmap: optional!(E::HAS_VMAP, Self::vunmap),
+    };
+
+    unsafe extern "C" fn attach(
+        dma_buf: *mut bindings::dma_buf,
+        attachment: *mut bindings::dma_buf_attachment,
+    ) -> c_int {
+        // SAFETY: The C side passes a dma-buf of `E` and a new attachment to it.
+        let (data, info) = unsafe {
+            (
+                data_from_raw::<E>(dma_buf),
+                AttachmentInfo::from_raw(attachment),
+            )
+        };
+
+        from_result(|| {
+            let data = data.attach(info)?;
+
+            // SAFETY: The field is for the exporter to use.
+            unsafe { (*attachment).priv_ = data.into_foreign() };
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn detach(
+        dma_buf: *mut bindings::dma_buf,
+        attachment: *mut bindings::dma_buf_attachment,
+    ) {
+        // SAFETY: The attachment was accepted, as otherwise the C side does not call this. It is
+        // not used any more by anyone else.
+        let data = unsafe { E::AttachmentData::from_foreign((*attachment).priv_) };
+
+        // SAFETY: The C side passes a dma-buf of `E` and an attachment to it.
+        unsafe { data_from_raw::<E>(dma_buf).detach(AttachmentInfo::from_raw(attachment), data) };
+    }
+
+    /// Calls `f` for an attachment whose buffer is locked.
+    ///
+    /// # Safety
+    ///
+    /// `attachment` must be one that `E` has accepted, and the lock of its buffer must be held.
+    unsafe fn locked<R>(
+        attachment: *mut bindings::dma_buf_attachment,
+        f: impl FnOnce(&E, &mut Guard<'_>, &ExportedAttachment<E>) -> R,
+    ) -> R {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            let dma_buf = (*attachment).dmabuf;
+            let mut guard = Guard::assume_held((*dma_buf).resv);
+
+            f(
+                data_from_raw(dma_buf),
+                &mut guard,
+                ExportedAttachment::from_raw(attachment),
+            )
+        }
+    }
+
+    unsafe extern "C" fn pin(attachment: *mut bindings::dma_buf_attachment) -> c_int {
+        from_result(|| {
+            // SAFETY: The C side calls this with the lock held.
+            unsafe { Self::locked(attachment, |data, guard, info| data.pin(guard, info)) }?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn unpin(attachment: *mut bindings::dma_buf_attachment) {
+        // SAFETY: The C side calls this with the lock held.
+        unsafe { Self::locked(attachment, |data, guard, info| data.unpin(guard, info)) };
+    }
+
+    unsafe extern "C" fn map(
+        attachment: *mut bindings::dma_buf_attachment,
+        direction: bindings::dma_data_direction,
+    ) -> *mut bindings::sg_table {
+        // SAFETY: The C side calls this with the lock held.
+        let table = unsafe {
+            Self::locked(attachment, |data, guard, info| {
+                data.map(guard, info, direction_from_raw(direction))
+            })
+        };
+
+        match table {
+            Ok(table) => table.into_raw(),
+            Err(err) => err.to_ptr(),
+        }
+    }
+
+    unsafe extern "C" fn unmap(
+        attachment: *mut bindings::dma_buf_attachment,
+        table: *mut bindings::sg_table,
+        direction: bindings::dma_data_direction,
+    ) {
+        // SAFETY: The C side gives back what `map()` returned, and calls this with the lock held.
+        unsafe {
+            let table = SgTable::from_raw(table);
+
+            Self::locked(attachment, |data, guard, info| {
+                data.unmap(guard, info, table, direction_from_raw(direction))
+            });
+        }
+    }
+
+    unsafe extern "C" fn begin_cpu_access(
+        dma_buf: *mut bindings::dma_buf,
+        direction: bindings::dma_data_direction,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The C side passes a dma-buf of `E`.
+            unsafe {
+                data_from_raw::<E>(dma_buf)
+                    .begin_cpu_access(DmaBuf::from_raw(dma_buf), direction_from_raw(direction))
+            }?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn end_cpu_access(
+        dma_buf: *mut bindings::dma_buf,
+        direction: bindings::dma_data_direction,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The C side passes a dma-buf of `E`.
+            unsafe {
+                data_from_raw::<E>(dma_buf)
+                    .end_cpu_access(DmaBuf::from_raw(dma_buf), direction_from_raw(direction))
+            }?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn mmap(
+        dma_buf: *mut bindings::dma_buf,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The C side passes a dma-buf of `E`, and an area that is being set up.
+            unsafe {
+                data_from_raw::<E>(dma_buf).mmap(DmaBuf::from_raw(dma_buf), VmaNew::from_raw(vma))
+            }?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn vmap(
+        dma_buf: *mut bindings::dma_buf,
+        map: *mut bindings::iosys_map,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The C side passes a dma-buf of `E` whose lock is held, and a place for the
+            // result.
+            unsafe {
+                let mut guard = Guard::assume_held((*dma_buf).resv);
+                let data = data_from_raw::<E>(dma_buf);
+
+                *map = data.vmap(&mut guard, DmaBuf::from_raw(dma_buf))?.into_raw();
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
+        // SAFETY: The C side passes a dma-buf of `E` whose lock is held, and what `vmap()`
+        // returned.
+        unsafe {
+            let mut guard = Guard::assume_held((*dma_buf).resv);
+
+            data_from_raw::<E>(dma_buf).vunmap(
+                &mut guard,
+                DmaBuf::from_raw(dma_buf),
+                KernelMap::from_raw(&*map),
+            );
+        }
+    }
+}
