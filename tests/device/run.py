@@ -29,6 +29,8 @@ import test_queues                              # noqa: E402,F401
 import test_reset                               # noqa: E402,F401
 import test_spec                                # noqa: E402,F401
 
+SOAK_SECONDS = 600
+
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,12 +42,15 @@ def arguments():
     parser.add_argument("--list", action="store_true",
                         help="print the names of the tests")
     parser.add_argument("--seed", type=int,
-                        default=int(os.environ.get("HLRS_SEED") or
-                                    random.SystemRandom().getrandbits(32)),
+                        default=int(os.environ.get("HLRS_SEED", "0"), 0) or
+                        random.SystemRandom().getrandbits(32),
                         help="of the random tests (default: $HLRS_SEED, "
                         "else a new one)")
-    parser.add_argument("--fuzz-seconds", type=float, default=3,
-                        help="how long the random test runs (default: 3)")
+    parser.add_argument("--fuzz-seconds", type=float,
+                        default=SOAK_SECONDS if os.environ.get("HLRS_SOAK") == "1"
+                        else 3,
+                        help="how long the random tests run "
+                        "(default: 3, with $HLRS_SOAK %d)" % SOAK_SECONDS)
     return parser.parse_args()
 
 
