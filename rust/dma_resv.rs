@@ -44,7 +44,6 @@ use kernel::{
 
 use core::{
     cell::Cell,
-    mem::ManuallyDrop,
     ptr::{
         null_mut,
         NonNull, //
@@ -211,10 +210,13 @@ impl DmaResv {
 ///
 /// # Invariants
 ///
-/// The lock of `resv` is held until the guard is dropped.
+/// The lock of `resv` is held as long as the guard exists.
 #[must_use = "the lock is released at once when the guard is not used"]
 pub struct Guard<'a> {
     resv: &'a DmaResv,
+    /// Whether dropping the guard unlocks. It is part of the value, so that exchanging two guards
+    /// does not exchange their duties.
+    unlock: bool,
     /// Slots that were reserved with this guard and not used yet.
     slots: Cell<u32>,
     _not_send: NotThreadSafe,
@@ -223,8 +225,13 @@ pub struct Guard<'a> {
 impl<'a> Guard<'a> {
     /// The caller has taken the lock, and hands it over.
     fn new(resv: &'a DmaResv) -> Self {
+        Self::with_duty(resv, true)
+    }
+
+    fn with_duty(resv: &'a DmaResv, unlock: bool) -> Self {
         Self {
             resv,
+            unlock,
             slots: Cell::new(0),
             _not_send: NotThreadSafe,
         }
@@ -234,16 +241,23 @@ impl<'a> Guard<'a> {
     ///
     /// # Safety
     ///
-    /// The lock of `ptr` must be held by this task during `'a`, `ptr` must be valid, and the guard
-    /// must not be taken out of the [`ManuallyDrop`].
+    /// `ptr` must point to a reservation object whose lock is held by this task during `'a`.
     #[inline]
-    pub unsafe fn assume_held(ptr: *mut bindings::dma_resv) -> ManuallyDrop<Self> {
+    pub unsafe fn assume_held(ptr: *mut bindings::dma_resv) -> Self {
         // SAFETY: By the safety requirements.
-        unsafe { ext_bindings::dma_resv_assert_held(ptr) };
+        let resv = unsafe {
+            ext_bindings::dma_resv_assert_held(ptr);
+            DmaResv::from_raw(ptr)
+        };
 
-        // SAFETY: By the safety requirements.
         // INVARIANT: By the safety requirements.
-        ManuallyDrop::new(Self::new(unsafe { DmaResv::from_raw(ptr) }))
+        Self::with_duty(resv, false)
+    }
+
+    /// Another guard for the same lock, which does not unlock, to be lent to somebody else.
+    fn lend(&mut self) -> Guard<'_> {
+        // INVARIANT: `self` is borrowed, and keeps the lock.
+        Guard::with_duty(self.resv, false)
     }
 
     /// The object that is locked.
@@ -301,7 +315,9 @@ impl<'a> Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the object is locked, by this task.
-        unsafe { ext_bindings::dma_resv_unlock(self.resv.as_raw()) };
+        if self.unlock {
+            // SAFETY: By the type invariants the object is locked, by this task.
+            unsafe { ext_bindings::dma_resv_unlock(self.resv.as_raw()) };
+        }
     }
 }

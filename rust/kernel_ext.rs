@@ -14,6 +14,7 @@ pub mod p2pdma;
 pub mod pci;
 pub mod sync_file;
 pub mod sysfs;
+pub mod taint;
 pub mod workqueue;
 
 /// Prefix of the messages of this crate, which is no module of its own.

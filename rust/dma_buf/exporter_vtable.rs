@@ -44,10 +44,6 @@ macro_rules! optional {
 
 pub(super) struct Vtable<E: Exporter>(PhantomData<E>);
 
-/// # Safety
-///
-/// All functions are called by the C side only, for dma-bufs exported by `E` and attachments to
-/// them, in the states and with the locks that `struct dma_buf_ops` documents.
 impl<E: Exporter> Vtable<E> {
     pub(super) const OPS: &'static bindings::dma_buf_ops = &bindings::dma_buf_ops {
         attach: Some(Self::attach),
@@ -64,6 +60,9 @@ impl<E: Exporter> Vtable<E> {
         vunmap: optional!(E::HAS_VMAP, Self::vunmap),
     };
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`, and `attachment` a new one to it.
     unsafe extern "C" fn attach(
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
@@ -85,6 +84,10 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`, and `attachment` one that `E` has accepted; it is not used
+    /// afterwards.
     unsafe extern "C" fn detach(
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
@@ -119,6 +122,9 @@ impl<E: Exporter> Vtable<E> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `attachment` must be one that `E` has accepted, and the lock of its buffer must be held.
     unsafe extern "C" fn pin(attachment: *mut bindings::dma_buf_attachment) -> c_int {
         from_result(|| {
             // SAFETY: The C side calls this with the lock held.
@@ -127,11 +133,17 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// As `pin()`.
     unsafe extern "C" fn unpin(attachment: *mut bindings::dma_buf_attachment) {
         // SAFETY: The C side calls this with the lock held.
         unsafe { Self::locked(attachment, |data, guard, info| data.unpin(guard, info)) };
     }
 
+    /// # Safety
+    ///
+    /// As `pin()`.
     unsafe extern "C" fn map(
         attachment: *mut bindings::dma_buf_attachment,
         direction: bindings::dma_data_direction,
@@ -149,6 +161,9 @@ impl<E: Exporter> Vtable<E> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As `pin()`; `table` must have come from `map()`, and is not used afterwards.
     unsafe extern "C" fn unmap(
         attachment: *mut bindings::dma_buf_attachment,
         table: *mut bindings::sg_table,
@@ -164,6 +179,9 @@ impl<E: Exporter> Vtable<E> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`.
     unsafe extern "C" fn begin_cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: bindings::dma_data_direction,
@@ -178,6 +196,9 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`.
     unsafe extern "C" fn end_cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: bindings::dma_data_direction,
@@ -192,6 +213,9 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`, and `vma` an area that is being set up.
     unsafe extern "C" fn mmap(
         dma_buf: *mut bindings::dma_buf,
         vma: *mut bindings::vm_area_struct,
@@ -205,6 +229,9 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E` whose lock is held, and `map` a valid place.
     unsafe extern "C" fn vmap(
         dma_buf: *mut bindings::dma_buf,
         map: *mut bindings::iosys_map,
@@ -222,6 +249,9 @@ impl<E: Exporter> Vtable<E> {
         })
     }
 
+    /// # Safety
+    ///
+    /// As `vmap()`; `map` must be what that has returned.
     unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
         // SAFETY: The C side passes a dma-buf of `E` whose lock is held, and what `vmap()`
         // returned.

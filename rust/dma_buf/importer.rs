@@ -80,7 +80,7 @@ impl<I: Importer> Vtable<I> {
         // off the list of the buffer, and that needs the lock.
         let inner = unsafe { &*(*attachment).importer_priv.cast::<Inner<I>>() };
 
-        // SAFETY: The attachment has a reference on its buffer, whose lock is held.
+        // SAFETY: The attachment has a reference on its buffer, whose lock is held during this call.
         let mut guard = unsafe { Guard::assume_held((*(*attachment).dmabuf).resv) };
 
         inner

@@ -64,15 +64,13 @@ impl<F: FnOnce(&Fence) + Send> FenceCallback<F> {
     ///
     /// `ENOENT`: the fence has been signalled already. `func` is not called.
     pub fn new(fence: &Fence, func: F) -> impl PinInit<Self, Error> + use<'_, F> {
-        try_pin_init!(&this in Self {
+        try_pin_init!(Self {
             fence: fence.into(),
             called: AtomicFlag::new(false),
             func: UnsafeCell::new(Some(func)),
-            // Last, because from here on the function can be called.
+            // Fields are initialised in this order. This is the last, because the function can be
+            // called from here on.
             cb <- Opaque::try_ffi_init(|cb| {
-                // The macro initialises fields in this order, so all others are in place.
-                let _ = this;
-
                 // SAFETY: `fence` is valid, and `cb` stays where it is until it is removed, as
                 // the object is pinned.
                 to_result(unsafe {

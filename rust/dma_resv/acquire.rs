@@ -20,7 +20,7 @@ use kernel::{
 ///
 /// Two tasks may name the same two objects in different orders without a deadlock. Sleeps until
 /// both are held. The guards are only lent to `f`: the locks must be given back before the acquire
-/// context ends, and a guard that is not owned cannot be leaked.
+/// context ends, so whoever could keep or leak them must not have that duty.
 ///
 /// The caller must hold the lock of no other reservation object.
 ///
@@ -47,7 +47,7 @@ pub fn lock_pair<R>(
     pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
     let (mut guard_a, mut guard_b) = ctx.lock_pair(a, b)?;
 
-    Ok(f(&mut guard_a, &mut guard_b))
+    Ok(f(&mut guard_a.lend(), &mut guard_b.lend()))
 }
 
 /// An acquire context: a task's ticket in the order in which tasks may take locks.

@@ -61,6 +61,8 @@ pub(crate) struct DeviceData {
     pub(crate) exports: Arc<ExportList>,
     /// Bytes of buffers in system memory.
     pub(crate) system_used: Arc<AtomicU64>,
+    /// Whether memory is handed out with what is in it; for benchmarks.
+    pub(crate) skip_zeroing: bool,
     /// Whether a reset is going on, in which the CPU must not access LMEM.
     #[pin]
     resetting: Mutex<bool>,
@@ -81,6 +83,7 @@ impl DeviceData {
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             system_used,
+            skip_zeroing: crate::skip_zeroing(),
             hw,
             lmem,
             queue,

@@ -51,8 +51,22 @@ kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
             default: 5000,
             description: "Time after which a job of the copy queue fails, milliseconds (1 to 600000)",
         },
+        skip_zeroing: u8 {
+            default: 0,
+            description: "1: buffers show what their memory held before. For benchmarks only, taints",
+        },
     },
 });
+
+/// Whether memory is handed out as it is. Taints the kernel if so.
+fn skip_zeroing() -> bool {
+    let skip = module_parameters::skip_zeroing.value() == 1;
+
+    if skip {
+        kernel_ext::taint::user();
+    }
+    skip
+}
 
 /// The module parameter of this name; values out of range are taken as the nearest in range.
 fn job_timeout_ms() -> u32 {

@@ -112,7 +112,9 @@ pub(crate) fn create(dev: &BoundDevice<'_>, size: u64, request: Request) -> Resu
                 .inspect_err(|e| explain_failure(dev, size, placement, *e))?;
 
             // Nobody can see the memory before it is zeroed: the object has no handle yet.
-            ops::zero_lmem(&dev.queue, allocation.extents())?;
+            if !dev.skip_zeroing {
+                ops::zero_lmem(&dev.queue, allocation.extents())?;
+            }
             Buffer::new_private(dev, bytes, BufferData::new(Backing::Lmem(allocation)))
         }
     }

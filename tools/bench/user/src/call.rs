@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ioctls with as little around them as possible.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+
+use hlrs_sys as sys;
+use rustix::ioctl;
+
+/// Argument of the peer's ioctl, `struct drm_bench_create` of hlrs_bench_peer.h.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchCreate {
+    pub size: u64,
+    pub handle: u32,
+    pub pad: u32,
+}
+
+/// An argument structure, and the ioctl that takes it.
+///
+/// # Safety
+///
+/// The ioctl must access nothing but the structure, and memory that pointers
+/// in it designate.
+pub unsafe trait Call: Sized {
+    /// Number of the ioctl.
+    const NUMBER: u32;
+
+    /// Performs the ioctl.
+    fn call(&mut self, node: &File) -> io::Result<()> {
+        struct Ioctl<'a, T>(&'a mut T, u32);
+
+        // SAFETY: The pointer is to a structure that is borrowed exclusively,
+        // and whose size the number encodes.
+        unsafe impl<T> ioctl::Ioctl for Ioctl<'_, T> {
+            type Output = ();
+            const IS_MUTATING: bool = true;
+
+            fn opcode(&self) -> ioctl::Opcode {
+                self.1 as ioctl::Opcode
+            }
+
+            fn as_ptr(&mut self) -> *mut c_void {
+                (&raw mut *self.0).cast()
+            }
+
+            unsafe fn output_from_ptr(
+                _: ioctl::IoctlOutput,
+                _: *mut c_void,
+            ) -> rustix::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        // SAFETY: By the safety requirements of the trait; the structures of
+        // this crate hold no pointers other than to buffers of the caller.
+        unsafe { ioctl::ioctl(node, Ioctl(self, Self::NUMBER)) }?;
+        Ok(())
+    }
+}
+
+/// `DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_create)`.
+const BENCH_CREATE: u32 = 3 << 30 | (size_of::<BenchCreate>() as u32) << 16 | 0x64 << 8 | 0x40;
+
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for BenchCreate {
+    const NUMBER: u32 = BENCH_CREATE;
+}
+// SAFETY: With a size of 0 the ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_device_query {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_DEVICE_QUERY;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_mem_create {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_CREATE;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_gem_close {
+    const NUMBER: u32 = sys::DRM_IOCTL_GEM_CLOSE;
+}
+// SAFETY: The ioctl accesses the structure, and the strings as far as the
+// lengths allow, which callers set to the size of their buffers.
+unsafe impl Call for sys::drm_version {
+    const NUMBER: u32 = sys::DRM_IOCTL_VERSION;
+}
+
+/// An argument of `DRM_IOCTL_VERSION` that asks for no strings.
+pub fn empty_version() -> sys::drm_version {
+    sys::drm_version {
+        version_major: 0,
+        version_minor: 0,
+        version_patchlevel: 0,
+        name_len: 0,
+        name: std::ptr::null_mut(),
+        date_len: 0,
+        date: std::ptr::null_mut(),
+        desc_len: 0,
+        desc: std::ptr::null_mut(),
+    }
+}
+
+/// The name of the driver of a node.
+pub fn driver_name(node: &File) -> io::Result<String> {
+    let mut name = [0u8; 64];
+    let mut version = sys::drm_version {
+        name: name.as_mut_ptr().cast(),
+        name_len: name.len() as _,
+        ..empty_version()
+    };
+
+    version.call(node)?;
+    let len = (version.name_len as usize).min(name.len());
+    Ok(String::from_utf8_lossy(&name[..len]).into_owned())
+}
