@@ -15,6 +15,7 @@ use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -431,12 +432,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Result<Self> {
-        Self::with_name(c"ext_drm_test")
-    }
-
-    /// As [`new`](Self::new), for a second device with another name.
-    pub(crate) fn with_name(name: &CStr) -> Result<Self> {
-        let parent = faux::Registration::new(name, None)?;
+        let parent = parent()?;
         let counts = Counts::new()?;
         let dev = drm::UnregisteredDevice::new(bound(&parent), TestData::new(counts.clone()))?;
         Ok(Self {
@@ -471,6 +467,17 @@ impl Deref for Fixture {
     }
 }
 
+/// Creates a device to be the parent of a DRM device.
+///
+/// Each has a name of its own, since a failed assertion leaves devices behind.
+pub(crate) fn parent() -> Result<faux::Registration> {
+    static NEXT: Atomic<i32> = Atomic::new(0);
+
+    let name = CString::try_from_fmt(fmt!("ext_drm_test.{}", NEXT.fetch_add(1, Relaxed)))?;
+    faux::Registration::new(&name, None)
+}
+
+/// Returns the device, which is bound as long as its registration exists.
 pub(crate) fn bound(parent: &faux::Registration) -> &device::Device<device::Bound> {
     let dev: &faux::Device<device::Bound> = parent.as_ref();
     dev.as_ref()

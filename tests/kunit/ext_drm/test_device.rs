@@ -12,7 +12,6 @@ mod tests {
     };
     use kernel::{
         device,
-        faux,
         prelude::*,
         sync::aref::ARef, //
     };
@@ -24,7 +23,7 @@ mod tests {
 
     #[test]
     fn register_and_unplug() -> Result {
-        let parent = faux::Registration::new(c"ext_drm_test", None)?;
+        let parent = parent()?;
         let counts = Counts::new()?;
 
         let dev = drm::UnregisteredDevice::<TestDriver>::new(
@@ -63,7 +62,7 @@ mod tests {
 
     #[test]
     fn never_registered() -> Result {
-        let parent = faux::Registration::new(c"ext_drm_test", None)?;
+        let parent = parent()?;
         let counts = Counts::new()?;
 
         let dev = drm::UnregisteredDevice::<TestDriver>::new(
@@ -78,7 +77,7 @@ mod tests {
 
     #[test]
     fn data_fails_to_initialize() -> Result {
-        let parent = faux::Registration::new(c"ext_drm_test", None)?;
+        let parent = parent()?;
         let counts = Counts::new()?;
 
         let data = {
@@ -109,8 +108,7 @@ mod tests {
 
     #[test]
     fn wrong_parent() -> Result {
-        let parent = faux::Registration::new(c"ext_drm_test", None)?;
-        let other = faux::Registration::new(c"ext_drm_other", None)?;
+        let (parent, other) = (parent()?, parent()?);
         let counts = Counts::new()?;
 
         let dev = drm::UnregisteredDevice::<TestDriver>::new(

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn other_device() -> Result {
         let dev = Fixture::new()?;
-        let other = Fixture::with_name(c"ext_drm_other")?;
+        let other = Fixture::new()?;
         let file = OpenFile::new(&other)?;
         let obj = dev.object(1, Backing::None)?;
 

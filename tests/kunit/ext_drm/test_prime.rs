@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn imported_by_another_device() -> Result {
         let dev = Fixture::new()?;
-        let other = Fixture::with_name(c"ext_drm_other")?;
+        let other = Fixture::new()?;
         let file = OpenFile::new(&dev)?;
         let obj = dev.object(3, Backing::Shmem(None))?;
         let handle = obj.create_handle(file.drm())?;
