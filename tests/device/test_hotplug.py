@@ -174,3 +174,22 @@ def pull_with_reads_of_its_vf_pending(m):
           "reason")
     q.restart()
     q.expect_fault(hw.FAULT_BUS, crc(vf.lmem, 0, 8, s=BUS, d=LMEM))
+
+
+@test()
+def unplugged_by_its_own_interrupt(m):
+    """The message goes to the slot's power control."""
+    for n, vf in ((0, False), (1, True)):
+        pf = m.accel[n]
+        port = pf.pci.parent
+        dev = pf.enable_vfs(1)[0] if vf else pf
+        dev.enable_msix()
+        at = port.at(port.cap(pci.CAP_EXP) + pci.EXP_SLTCTL)
+        m.qemu.store(dev.msix, 8, at)
+        m.qemu.store(dev.msix + 8, 4, SLTCTL_OFF)
+        dev.w32(hw.REG_EVENT_ENABLE, hw.EVENT_ALL)
+        dev.queue(0).submit(hang())
+        dev.w32(hw.REG_CTRL, hw.CTRL_RESET)
+        m.step()
+        assert not pf.pci.present, "still plugged in"
+        m.step()

@@ -129,3 +129,27 @@ def no_interrupt_without_msix_or_bus_master(m):
     m.step()
     assert not dev.interrupted(0), "a message without bus master"
     equal(dev.r32(hw.REG_EVENT_STATUS), hw.EVENT_RESET_DONE, "status")
+
+
+@test()
+def interrupt_that_causes_itself(m):
+    """A message is a write anywhere, also to a register that raises events."""
+    pf = m.accel[0]
+    vf = pf.enable_vfs(1)[0]
+    vf.enable_msix()
+    m.qemu.store(vf.msix, 8, pf.regs + hw.REG_LMTT_COMMIT)
+    m.qemu.store(vf.msix + 8, 4, 0)
+    vf.w32(hw.REG_EVENT_ENABLE, hw.EVENT_QUOTA)
+    assert pf.give(1, [])
+    m.step(100000)
+    assert 100 < vf.counter("IRQS") < 10000, vf.counter("IRQS")
+
+
+@test()
+def interrupt_to_the_own_registers(m):
+    dev = m.accel[0]
+    dev.enable_msix()
+    dev.w32(hw.REG_SCRATCH, 7)
+    m.qemu.store(dev.msix + 16, 8, dev.regs + hw.REG_SCRATCH)
+    dev.queue(0, vector=1).run(fence(0, 1, LMEM, irq=True))
+    equal(dev.r32(hw.REG_SCRATCH), 7, "scratch")

@@ -224,3 +224,15 @@ def physical_spaces_ignore_the_context(m):
     q = dev.queue(0, ctx=5)
     q.run(fill(0x1000, 8, 1, LMEM))
     equal(dev.counter("TLB_MISS") + dev.counter("TLB_HIT"), 0, "translations")
+
+
+@test()
+def fill_keeps_its_pattern_across_pages(m):
+    dev, table, q = setup(m)
+    for page in range(3):
+        table.map(0x1000 + page * 4096, 0x20000 - page * 4096,
+                  flags=hw.PTE_W | hw.PTE_DM)
+    unit = bytes(range(1, 9))
+    q.run(fill(0x1ffb, 4096 + 10, int.from_bytes(unit, "little")))
+    got = dev.read(0x20ffb, 5) + dev.read(0x1f000, 4096) + dev.read(0x1e000, 5)
+    equal(got, (unit * 514)[:len(got)], "pattern")

@@ -3,10 +3,11 @@
  * HLRS accelerator: events and interrupts.
  *
  * An MSI is a write to an address that the guest chose. It is sent from a
- * timer that is due at once, never from inside a register write or an engine:
- * see hlrs.h. A bottom half would do that too, but runs in another thread
- * than the timers when QEMU counts instructions, and then the moment of an
- * interrupt would differ from run to run.
+ * timer, never from inside a register write or an engine: see hlrs.h. A
+ * bottom half would do that too, but runs in another thread than the timers
+ * when QEMU counts instructions, and then the moment of an interrupt would
+ * differ from run to run. The timer is a little in the future, because the
+ * write may well cause the next interrupt: that must not be endless.
  */
 
 #include "qemu/osdep.h"
@@ -19,14 +20,14 @@ static void hlrs_irq_send(void *opaque)
     HlrsFn *fn = opaque;
     PCIDevice *dev = hlrs_pci(fn);
     MemReentrancyGuard *guard = &dev->qdev.mem_reentrancy_guard;
+    uint32_t pending = fn->irq_pending;
 
+    fn->irq_pending = 0;
+    /* The write can even unplug this very device. */
     object_ref(fn);
     guard->engaged_in_io = true;
-    while (!fn->gone && fn->irq_pending) {
-        unsigned vector = ctz32(fn->irq_pending);
-
-        fn->irq_pending &= fn->irq_pending - 1;
-        msix_notify(dev, vector);
+    for (; pending && !fn->gone; pending &= pending - 1) {
+        msix_notify(dev, ctz32(pending));
     }
     guard->engaged_in_io = false;
     object_unref(fn);
@@ -48,7 +49,10 @@ void hlrs_irq_raise(HlrsFn *fn, unsigned vector)
     hlrs_count(fn, HLRS_CNT_IRQS, 1);
     trace_hlrs_irq(dev->name, fn->number, vector, false);
     fn->irq_pending |= 1u << vector;
-    timer_mod(fn->irq_timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    if (!timer_pending(fn->irq_timer)) {
+        timer_mod(fn->irq_timer,
+                  qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + HLRS_STEP_MIN_NS);
+    }
 }
 
 void hlrs_event(HlrsFn *fn, uint32_t events)
