@@ -220,7 +220,10 @@ impl kernel_ext::pci::Driver for Hlrs {
         });
         match restored {
             Ok(()) => dev_info!(pdev, "function was reset\n"),
-            Err(e) => dev_err!(pdev, "function does not work after reset: {:?}\n", e),
+            Err(e) => {
+                dev_err!(pdev, "function does not work after reset: {:?}\n", e);
+                dev.queue.give_up(if e == ENODEV { ENODEV } else { EIO });
+            }
         }
         dev.end_reset();
     }

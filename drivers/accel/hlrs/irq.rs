@@ -70,6 +70,9 @@ impl ThreadedHandler for EventHandler {
         if events.fault() {
             self.queue.handle_fault();
         }
+        if events.reset_done() {
+            self.queue.handle_reset();
+        }
         if events.vf_flr() {
             self.acknowledge_vf_flr();
         }

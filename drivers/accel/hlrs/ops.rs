@@ -48,6 +48,9 @@ use crate::{
 /// Most bytes of one operation, and of one command.
 pub(crate) const MAX_BYTES: u64 = hlrs_abi::HLRS_CMD_MAX_BYTES;
 
+/// How often zeroing is begun when resets cancel it.
+const ZEROING_ATTEMPTS: usize = 4;
+
 /// A range of a buffer, bytes.
 pub(crate) struct Target {
     pub(crate) buffer: ARef<Buffer>,
@@ -376,9 +379,22 @@ pub(crate) fn crc32c(
 
 /// Zeroes memory that nobody can see yet, and waits for the end. Sleeps.
 ///
-/// When this returns the engine does not write to the memory any more, also after an error.
+/// When this returns the engine does not write to the memory any more, also after an error. A
+/// reset in between is nobody else's business: it is begun again, a few times.
 /// Errors as [`CopyQueue::submit`] and [`Submitted::wait`].
 pub(crate) fn zero_lmem(queue: &CopyQueue, extents: &[Extent]) -> Result {
+    let mut result = Err(ECANCELED);
+
+    for _ in 0..ZEROING_ATTEMPTS {
+        result = try_zero_lmem(queue, extents);
+        if result != Err(ECANCELED) {
+            break;
+        }
+    }
+    result
+}
+
+fn try_zero_lmem(queue: &CopyQueue, extents: &[Extent]) -> Result {
     let mut last = None;
 
     let result = Batch::new(queue, None, None, None)?.finish(

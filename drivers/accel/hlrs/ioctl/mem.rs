@@ -53,7 +53,6 @@ pub(crate) fn create(
     file: &File,
 ) -> Result<u32> {
     must_be_zero(&[args.extensions, args.reserved[0], args.reserved[1]])?;
-    must_be_zero(&[u64::from(args.handle)])?;
 
     let request = match args.region {
         REGION_SYSTEM => {
@@ -111,7 +110,7 @@ pub(crate) fn mmap_offset(
     args: &mut hlrs_abi::drm_hlrs_mem_mmap_offset,
     file: &File,
 ) -> Result<u32> {
-    must_be_zero(&[args.extensions, args.offset, args.reserved[0], args.reserved[1]])?;
+    must_be_zero(&[args.extensions, args.reserved[0], args.reserved[1]])?;
     check_flags(args.flags, 0)?;
 
     let buffer = Buffer::lookup(file, args.handle)?;

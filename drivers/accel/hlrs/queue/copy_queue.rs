@@ -369,6 +369,22 @@ impl CopyQueue {
         self.after_change();
     }
 
+    /// If somebody else has reset the engine (the PF that of its VF), cancels the jobs that were
+    /// in flight and starts it anew. Called by the event interrupt. Sleeps.
+    pub(crate) fn handle_reset(&self) {
+        let mut state = self.shared.state.lock();
+        let hw = &self.shared.hw;
+
+        if state.phase == Phase::Running && state.ring.as_ref().is_some_and(|ring| ring.is_off(hw))
+        {
+            state.finish_completed();
+            state.fail_all(ECANCELED);
+            self.shared.restart(&mut state);
+        }
+        drop(state);
+        self.after_change();
+    }
+
     /// Ends all jobs with `ECANCELED` and lets submitters wait until [`CopyQueue::resume`].
     ///
     /// Called when the device is about to be reset. Sleeps.
@@ -401,6 +417,18 @@ impl CopyQueue {
         drop(state);
         self.after_change();
         result
+    }
+
+    /// Ends all jobs with `error`, now and in future: the device did not come back from a reset.
+    ///
+    /// Sleeps.
+    pub(crate) fn give_up(&self, error: Error) {
+        let mut state = self.shared.state.lock();
+
+        state.phase = Phase::Dead(error);
+        state.fail_all(error);
+        drop(state);
+        self.after_change();
     }
 
     /// Ends all jobs with `ENODEV`, stops the engine and gives its memory back.
@@ -449,6 +477,9 @@ impl Shared {
     }
 
     fn handle_fault(&self, state: &mut State) {
+        if state.phase != Phase::Running {
+            return;
+        }
         state.finish_completed();
         let Some(fault) = state.ring.as_ref().and_then(|ring| ring.fault(&self.hw)) else {
             return;
@@ -494,6 +525,11 @@ impl Task for Watchdog {
 
         if state.phase != Phase::Running {
             return None;
+        }
+
+        if !shared.hw.is_present() {
+            state.phase = Phase::Dead(ENODEV);
+            state.fail_all(ENODEV);
         }
 
         let lost = state.has_lost_interrupt();

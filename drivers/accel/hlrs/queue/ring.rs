@@ -217,8 +217,21 @@ impl Ring {
         }))
     }
 
+    /// Whether the queue is not enabled, although it was started.
+    pub(super) fn is_off(&self, hw: &Hw) -> bool {
+        let ctrl = regs::Q_CTRL::try_at(self.index).ok_or(EINVAL);
+
+        ctrl.and_then(|ctrl| hw.try_with(|bar| bar.try_read(ctrl)))
+            .is_ok_and(|ctrl| !ctrl.enable())
+    }
+
     /// The fault that stopped the queue, if one did.
     pub(super) fn fault(&self, hw: &Hw) -> Option<Fault> {
+        // A device that is gone reads all ones, which look like a fault.
+        if !hw.is_present() {
+            return None;
+        }
+
         let at = self.index;
         let status = regs::Q_STATUS::try_at(at)?;
         let address = regs::Q_FAULT_ADDR::try_at(at)?;
