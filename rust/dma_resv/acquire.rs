@@ -46,8 +46,9 @@ pub fn lock_pair<R>(
 ) -> Result<R> {
     pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
     let (mut guard_a, mut guard_b) = ctx.lock_pair(a, b)?;
+    let result = f(&mut guard_a.lend(), &mut guard_b.lend());
 
-    Ok(f(&mut guard_a.lend(), &mut guard_b.lend()))
+    Ok(result)
 }
 
 /// An acquire context: a task's ticket in the order in which tasks may take locks.

@@ -127,6 +127,14 @@ pub(crate) struct PerAttachment {
     log: Arc<Log>,
 }
 
+impl PerAttachment {
+    fn new(number: u32, log: &Arc<Log>) -> Result<KBox<Self>> {
+        let log = log.clone();
+
+        Ok(KBox::new(Self { number, log }, GFP_KERNEL)?)
+    }
+}
+
 impl Drop for PerAttachment {
     fn drop(&mut self) {
         self.log.add(Event::DataDropped);
@@ -180,13 +188,7 @@ impl Exporter for Shared {
     fn attach(&self, _importer: &AttachmentInfo) -> Result<KBox<PerAttachment>> {
         self.log.add(Event::Attach);
         self.refuse(&self.log.refuse_attach, EOPNOTSUPP)?;
-        Ok(KBox::new(
-            PerAttachment {
-                number: 42,
-                log: self.log.clone(),
-            },
-            GFP_KERNEL,
-        )?)
+        PerAttachment::new(42, &self.log)
     }
 
     fn detach(&self, _importer: &AttachmentInfo, data: KBox<PerAttachment>) {
@@ -247,13 +249,14 @@ impl Movable {
 
 #[vtable]
 impl Exporter for Movable {
-    type AttachmentData = ();
+    /// Dropped by the default of `detach()`.
+    type AttachmentData = KBox<PerAttachment>;
 
     const NAME: &'static CStr = c"ext_dma_movable";
 
-    fn attach(&self, _importer: &AttachmentInfo) -> Result {
+    fn attach(&self, _importer: &AttachmentInfo) -> Result<KBox<PerAttachment>> {
         self.0.log.add(Event::Attach);
-        Ok(())
+        PerAttachment::new(43, &self.0.log)
     }
 
     fn pin(&self, _guard: &mut Guard<'_>, _importer: &ExportedAttachment<Self>) -> Result {

@@ -110,7 +110,7 @@ mod tests {
         }
         log.take();
         drop(dev);
-        check_eq!(*log.take(), [Unmap(FromDevice), Unpin, Unpin]);
+        check_eq!(*log.take(), [Unmap(FromDevice), Unpin, Unpin, DataDropped]);
         {
             let mut guard = dma_buf.resv().lock();
 

@@ -41,6 +41,7 @@ mod tests {
         Ok(Arc::new(Atomic::new(0), GFP_KERNEL)?)
     }
 
+    #[expect(clippy::type_complexity)]
     fn count_on(
         fence: &Fence,
         calls: &Arc<Atomic<u64>>,
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn taken_back_while_signalled() -> Result {
         // The two race; either way the function has run to its end or never runs.
-        for _ in 0..200 {
+        for _ in 0..100 {
             let unique = pending()?;
             let calls = counter()?;
             let callback = count_on(&unique, &calls)?;

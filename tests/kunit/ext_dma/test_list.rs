@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn changes_while_iterated() -> Result {
-        const ROUNDS: usize = 300;
+        const ROUNDS: usize = 100;
 
         let log = Log::new()?;
         let list = ExportList::new()?;

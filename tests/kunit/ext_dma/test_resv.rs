@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn pair_in_opposite_order() -> Result {
-        const ROUNDS: u64 = 2000;
+        const ROUNDS: u64 = 500;
 
         let (a, b) = (TestResv::new()?, TestResv::new()?);
         // Incremented in two steps, so that a lock that does not exclude loses counts.
