@@ -7,7 +7,7 @@
 MAKEFLAGS += --no-print-directory
 
 TOP := $(CURDIR)
-VARIABLES := FLAVOUR DEBUG SUITE SEED ROUNDS INPUT V KDIR MACHINE BENCH
+VARIABLES := FLAVOUR DEBUG SUITE SEED ROUNDS SLOW INPUT V KDIR MACHINE BENCH
 
 # A misspelt variable would silently do nothing.
 $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $v)),\
@@ -29,7 +29,7 @@ export HLRS_CACHE
 
 # What a user gives is passed in the environment, so that no character of it
 # is ever read by a shell as code.
-export FLAVOUR SUITE SEED ROUNDS INPUT V KDIR MACHINE BENCH DESTDIR
+export FLAVOUR SUITE SEED ROUNDS SLOW INPUT V KDIR MACHINE BENCH DESTDIR
 
 .PHONY: help env demo test soak bench shell check modules install clean distclean
 
@@ -41,7 +41,7 @@ help:
 #:   make test                  all tests, in a guest with the debug kernel
 #:   make test SUITE=a[,b]      some suites; names are in tests/suites
 #:   make soak                  the long versions of repeated and random tests
-#:   make bench                 microbenchmarks; also writes build/bench.json
+#:   make bench [BENCH=a,b]     microbenchmarks; also writes build/bench.json
 #:   make shell [MACHINE=name]  an interactive guest, modules loaded
 #:   make check                 linters and style checks
 #:   make modules KDIR=dir      modules for another kernel build tree
@@ -52,6 +52,7 @@ help:
 #: Variables
 #:   FLAVOUR=release|debug      guest kernel of test, soak and shell
 #:   SEED=n ROUNDS=n            for random and repeated tests
+#:   SLOW=n                     multiply all time limits, for a slow or busy machine
 #:   V=1                        print each test
 #:   HLRS_CACHE=dir             the cache; default ~/.cache/hlrs
 

@@ -82,11 +82,12 @@ count_none() { :; }
 
 # Kbuild prints one line a target. Their number is known only afterwards, so
 # the total is the one recorded by the last build, hence "about".
+count_lines() { grep -cE '^  [A-Z][A-Z0-9]*( \[[A-Z]\]| [A-Z])? +[^ ]' "$1" || true; }
 count_kbuild() {
-	local done total=$2
-	done=$(grep -cE '^  [A-Z][A-Z0-9]*( \[[A-Z]\]| [A-Z])? +[^ ]' "$1" || true)
-	if [ "$done" -gt "$total" ]; then total=$done; fi
-	printf '%s of about %s objects' "$done" "$total"
+	local count total=$2
+	count=$(count_lines "$1")
+	if [ "$count" -gt "$total" ]; then total=$count; fi
+	printf '%s of about %s objects' "$count" "$total"
 }
 
 # ninja and meson say "[done/total]" themselves.
@@ -98,12 +99,13 @@ count_ninja() {
 
 # Debian packages of a root: unpacked, then configured.
 count_apt() {
-	local done
-	done=$(grep -cE '^(Get:|Unpacking |Setting up )' "$1" || true)
-	if [ "$done" -gt "$2" ]; then printf '%s steps' "$done"; else printf '%s of about %s steps' "$done" "$2"; fi
+	local count
+	count=$(grep -cE '^(Get:|Unpacking |Setting up )' "$1" || true)
+	if [ "$count" -gt "$2" ]; then printf '%s steps' "$count"; else printf '%s of about %s steps' "$count" "$2"; fi
 }
 
 # Set when a signal ended a step, and not the step itself.
+# shellcheck disable=SC2034 # read where a half-made piece can be used again
 interrupted=
 
 # run_logged NAME LOG COUNTER ARGUMENT COMMAND...: runs COMMAND with its output

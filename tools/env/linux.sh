@@ -96,7 +96,7 @@ make_kernel() {
 	kernel_fragments "$flavour" | xargs cat >"$part/hlrs.config"
 	# Kbuild remakes nothing whose command and inputs are unchanged, so an
 	# interrupted build of the same key goes on where it stopped.
-	cd "$part"
+	cd "$part" || return
 	"$HLRS_TOP/tools/env/enter" make -C "$src" O="$part" "${flags[@]}" KCONFIG_ALLCONFIG="$part/hlrs.config" allnoconfig
 	check_config "$flavour" "$part/.config"
 	"$HLRS_TOP/tools/env/enter" make -C "$src" O="$part" "${flags[@]}" -j"$(nproc)" bzImage modules
@@ -118,21 +118,27 @@ mark_resume() {
 }
 
 build_kernel() {
-	local flavour=$1 dir part key total
+	local flavour=$1 dir part key total resumed= log=$CACHE/logs/kernel-$1.log
 	dir=$(kernel_dir "$flavour")
 	if [ ! -d "$dir" ]; then
 		key=$(kernel_key "$flavour")
 		part=$CACHE/kernel-$flavour.part
+		total=$(cat "$CACHE/logs/kernel-$flavour.objects" 2>/dev/null ||
+			sed -n "s/^$flavour //p" "$HLRS_TOP/tools/env/kernel-objects")
 		# Only what an orderly interrupted run of the same key left is used.
-		if [ "$(cat "$part/.resume" 2>/dev/null)" != "$key" ]; then rm -rf "$part"; fi
+		if [ "$(cat "$part/.resume" 2>/dev/null)" = "$key" ]; then
+			note "kernel ($flavour): going on where an interrupted run stopped"
+			total=$((total - $(count_lines "$log")))
+			resumed=1
+		else
+			rm -rf "$part"
+		fi
 		rm -f "$part/.resume"
-		total=$(sed -n "s/^$flavour //p" "$HLRS_TOP/tools/env/kernel-objects")
-		total=$(cat "$CACHE/logs/kernel-$flavour.objects" 2>/dev/null || echo "$total")
 		resume_part=$part resume_key=$key
 		trap mark_resume EXIT
-		run_logged "kernel ($flavour)" "$CACHE/logs/kernel-$flavour.log" count_kbuild "$total" make_kernel "$flavour" "$part"
+		run_logged "kernel ($flavour)" "$log" count_kbuild "$total" make_kernel "$flavour" "$part"
 		trap - EXIT
-		grep -cE '^  [A-Z]' "$CACHE/logs/kernel-$flavour.log" >"$CACHE/logs/kernel-$flavour.objects"
+		if [ -z "$resumed" ]; then count_lines "$log" >"$CACHE/logs/kernel-$flavour.objects"; fi
 		publish "$part" "$dir"
 	fi
 	touch "$dir/.used"

@@ -37,7 +37,7 @@ configure_qemu() {
 	mapfile -t args < <(grep -v '^#' "$qemu_device/configure-args")
 	rm -rf "$dir/build"
 	mkdir -p "$dir/build"
-	cd "$dir/build"
+	cd "$dir/build" || return
 	"$HLRS_TOP/tools/env/enter" ../source/configure "${args[@]}"
 	touch "$dir/.configured"
 }

@@ -60,7 +60,7 @@ build_root() {
 	if [ ! -d "$dir" ]; then
 		part=$CACHE/root.part
 		rm -rf "$part"
-		run_logged 'Debian 13 root' "$CACHE/logs/root.log" count_apt 800 make_root "$part"
+		run_logged 'Debian 13 root' "$CACHE/logs/root.log" count_apt 900 make_root "$part"
 		[ -s "$part/.packages" ] || die "the root is incomplete; see $CACHE/logs/root.log"
 		publish "$part" "$dir"
 	fi

@@ -23,17 +23,18 @@ class GuestDied(Exception):
 
 
 class Guest:
-    BOOT_LIMIT = 90
+    BOOT_LIMIT = 240
     # What a command gets beyond its own limit, before the guest counts as hung.
     MARGIN = 20
 
-    def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra=""):
+    def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra="", slow=1):
         self.variant = variant
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
         self.log_path = os.path.join(folder, "kernel.log")
         self.detector = splat.Detector()
         self.hung = False
+        self._slow = slow
         self._log_offset = 0
         self._log_rest = ""
         self._seen_splats = 0
@@ -143,7 +144,7 @@ class Guest:
     # -- Commands --------------------------------------------------------------------------------
 
     def wait_ready(self):
-        for line in self._answers(self.BOOT_LIMIT):
+        for line in self._answers(self.BOOT_LIMIT * self._slow):
             if line == AGENT_MARK + "ready":
                 return
         raise GuestDied("the guest ended before its agent was ready")

@@ -58,7 +58,7 @@ class Run:
         return found
 
     def limit(self, suite):
-        return suite.soak_limit if self.options.soak else suite.limit
+        return (suite.soak_limit if self.options.soak else suite.limit) * self.options.slow
 
     # -- Suites in a guest ---------------------------------------------------------------------
 
@@ -72,7 +72,15 @@ class Run:
                 self._boots += 1
                 folder = os.path.join(self.folder, f"boot-{self._boots}-{name}")
             try:
-                guest = Guest(self.env, variant, self.options.flavour, self.initrd, folder, memory=self.options.memory)
+                guest = Guest(
+                    self.env,
+                    variant,
+                    self.options.flavour,
+                    self.initrd,
+                    folder,
+                    memory=self.options.memory,
+                    slow=self.options.slow,
+                )
             except GuestDied as error:
                 for suite in remaining:
                     self._lost(suite, str(error).splitlines())
@@ -147,10 +155,10 @@ class Run:
         self.report.started(label)
         results = []
         try:
-            status, lines = guest.ask("unload", 60)
+            status, lines = guest.ask("unload", 60 * self.options.slow)
             results.append(ktap.Result("modules can be removed", ktap.FAIL if status else ktap.PASS, lines))
             if self.options.flavour == "debug":
-                _, lines = guest.ask("leaks", 120)
+                _, lines = guest.ask("leaks", 120 * self.options.slow)
                 results += self._leak_results(guest, "\n".join(lines))
         except GuestDied as error:
             guest.kill()
@@ -214,6 +222,7 @@ def main():
     parser.add_argument("--soak", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--memory", default="2G")
+    parser.add_argument("--slow", type=int, default=1)
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.randrange(1, 1 << 31) if options.soak else 1
