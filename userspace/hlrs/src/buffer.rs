@@ -199,7 +199,7 @@ impl Buffer {
         };
         // SAFETY: the argument has no pointers.
         unsafe { ioctl::call(self.fd(), &mut arg) }.map_err(failed)?;
-        Mapping::new(self.fd(), arg.offset + offset, len).map_err(failed)
+        Mapping::new(self.fd(), arg.offset, offset, len).map_err(failed)
     }
 
     /// Has the device copy `size` bytes from `src` at `src_offset` to this

@@ -40,20 +40,43 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
+    /// Maps `len` bytes from `skip` on of what the file has at `offset`.
+    ///
+    /// DRM knows buffers by the offset of their first byte only, so what comes
+    /// before the range is mapped, too, and unmapped again.
     pub(crate) fn new(
         fd: BorrowedFd<'_>,
         offset: u64,
+        skip: u64,
         len: u64,
     ) -> std::result::Result<Mapping, Errno> {
+        let skip = usize::try_from(skip).map_err(|_| Errno::NOMEM)?;
         let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
+        let whole = skip.checked_add(len).ok_or(Errno::NOMEM)?;
         let prot = mm::ProtFlags::READ | mm::ProtFlags::WRITE;
         // SAFETY: the kernel chooses an address range that nothing else uses.
-        let ptr =
-            unsafe { mm::mmap(ptr::null_mut(), len, prot, mm::MapFlags::SHARED, fd, offset)? };
-        Ok(Mapping {
-            ptr: ptr.cast(),
-            len,
-        })
+        let start = unsafe {
+            mm::mmap(
+                ptr::null_mut(),
+                whole,
+                prot,
+                mm::MapFlags::SHARED,
+                fd,
+                offset,
+            )?
+        };
+        if skip > 0 {
+            // SAFETY: the start of what was just mapped, not referred to yet.
+            if let Err(errno) = unsafe { mm::munmap(start, skip) } {
+                // SAFETY: the same for all of it. It cannot fail, because the
+                // range is what mmap returned.
+                let _ = unsafe { mm::munmap(start, whole) };
+                return Err(errno);
+            }
+        }
+        // SAFETY: `skip` bytes into a mapping of `skip + len` bytes.
+        let ptr = unsafe { start.cast::<u8>().add(skip) };
+        Ok(Mapping { ptr, len })
     }
 
     /// Size in bytes.
@@ -155,9 +178,9 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
 
-    /// A mapping of ordinary shared memory.
-    fn mapping(len: usize) -> Mapping {
-        let path = std::env::temp_dir().join(format!("hlrs-mapping-{}-{len}", std::process::id()));
+    /// A file of ordinary memory with a mapping of it.
+    fn mapping_of(name: &str, len: usize) -> (std::fs::File, Mapping) {
+        let path = std::env::temp_dir().join(format!("hlrs-{name}-{}", std::process::id()));
         let file = std::fs::File::options()
             .read(true)
             .write(true)
@@ -167,12 +190,13 @@ mod tests {
             .unwrap();
         std::fs::remove_file(&path).unwrap();
         file.set_len(len as u64).unwrap();
-        Mapping::new(file.as_fd(), 0, len as u64).unwrap()
+        let mapping = Mapping::new(file.as_fd(), 0, 0, len as u64).unwrap();
+        (file, mapping)
     }
 
     #[test]
     fn bytes_come_back_at_odd_offsets() {
-        let mut map = mapping(8192);
+        let (_, mut map) = mapping_of("odd", 8192);
         let bytes: Vec<u8> = (0..100).collect();
         for offset in 0..17 {
             map.write(offset, &[0; 200]).unwrap();
@@ -188,8 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn a_range_that_does_not_start_at_the_beginning() {
+        let mut whole = mapping_of("range", 4 * 4096);
+        whole.1.write(3 * 4096, b"third").unwrap();
+        let part = Mapping::new(whole.0.as_fd(), 0, 3 * 4096, 4096).unwrap();
+        assert_eq!(part.len(), 4096);
+        assert_eq!(part.to_vec(0, 5).unwrap(), b"third");
+    }
+
+    #[test]
     fn nothing_beyond_the_end() {
-        let mut map = mapping(4096);
+        let (_, mut map) = mapping_of("end", 4096);
         assert!(map.write(4090, &[0; 6]).is_ok());
         assert_eq!(
             map.write(4090, &[0; 7]).unwrap_err().cause(),

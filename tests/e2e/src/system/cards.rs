@@ -7,7 +7,9 @@ use hlrs::Function;
 use hlrs::Node;
 
 use super::random::Random;
+use super::wait_until;
 use super::MIB;
+use super::REACTION;
 use crate::check;
 use crate::harness::Outcome;
 use crate::harness::Stop;
@@ -162,4 +164,13 @@ pub fn holds_pattern(what: &str, buffer: &Buffer, pattern: u64) -> Outcome {
 /// Bytes of LMEM in use.
 pub fn used(device: &Device) -> Outcome<u64> {
     Ok(device.lmem()?.used)
+}
+
+/// Waits until that much LMEM is in use: the last reference to a dma-buf may be
+/// dropped by the kernel after the call that closed it has returned.
+pub fn settles(device: &Device, expected: u64) -> Outcome {
+    let what = format!("{expected} bytes of LMEM in use");
+    wait_until(&what, REACTION, || {
+        device.lmem().is_ok_and(|lmem| lmem.used == expected)
+    })
 }

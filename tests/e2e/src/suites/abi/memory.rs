@@ -336,7 +336,7 @@ fn copy_refuses(_: &Context) -> Outcome {
             ..good
         },
         Copy {
-            dst_offset: 1 << 63,
+            src_offset: 1 << 63,
             size: 1 << 63,
             ..good
         },

@@ -155,26 +155,30 @@ fn closing_with_jobs_in_flight(context: &Context) -> Outcome {
 
 extern "C" fn ignore(_: i32) {}
 
-/// Signals every millisecond: calls are interrupted, started again, and give
-/// the same results.
+/// Has this process get a signal after a while.
+fn signal_after(microseconds: u64) {
+    let value = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: libc::timeval {
+            tv_sec: 0,
+            tv_usec: microseconds as i64,
+        },
+    };
+    // SAFETY: the structure lives for the call, and the old value is not asked
+    // for.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &value, std::ptr::null_mut()) };
+}
+
+/// A signal somewhere in each call: it is interrupted, made again, and gives
+/// the same result.
 fn operations_under_signals(context: &Context) -> Outcome {
     let device = cards::first()?;
     let mut random = Random::new(context.seed);
     let mut a = Model::new(Place::Lmem.create(&device, 4 * MIB)?, &mut random)?;
     let mut b = Model::new(Place::System.create(&device, 4 * MIB)?, &mut random)?;
-    let timer = |interval: i64| {
-        let time = libc::timeval {
-            tv_sec: 0,
-            tv_usec: interval,
-        };
-        let value = libc::itimerval {
-            it_interval: time,
-            it_value: time,
-        };
-        // SAFETY: the structure lives for the call, and the old value is not
-        // asked for.
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &value, std::ptr::null_mut()) }
-    };
     // SAFETY: the handler does nothing. Without SA_RESTART, so that calls that
     // sleep return to the program.
     unsafe {
@@ -182,20 +186,22 @@ fn operations_under_signals(context: &Context) -> Outcome {
         action.sa_sigaction = ignore as extern "C" fn(i32) as usize;
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
     }
-    check_eq!(timer(1000), 0, "the timer");
-    for _ in 0..context.rounds(10, 1000) {
+    for _ in 0..context.rounds(20, 1000) {
         let pattern = random.next();
+        signal_after(1 + random.below(5000));
         a.buffer.fill(0, a.buffer.size(), pattern)?;
         a.fill(0, a.buffer.size(), pattern);
+        signal_after(1 + random.below(5000));
         let job = b.buffer.copy_from_async(0, &a.buffer, 4096, 2 * MIB)?;
         job.wait(JOB)?;
         let moved = a.slice(4096, 2 * MIB).to_vec();
         b.bytes[..moved.len()].copy_from_slice(&moved);
+        signal_after(1 + random.below(5000));
         let crc = b.buffer.crc32c(0, b.buffer.size())?;
         check_eq!(crc, hlrs::crc32c(0, &b.bytes), "under signals");
+        signal_after(1 + random.below(5000));
         drop(Place::Visible.create(&device, MIB)?);
     }
-    timer(0);
     a.compare("the first")?;
     b.compare("the second")
 }
