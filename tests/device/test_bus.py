@@ -216,3 +216,20 @@ def vf_needs_its_own_bus_master(m):
     two.queue().run()
     two.queue().run(fill(m.ram(4096), 8, 1, BUS))
     one.queue().expect_fault(hw.FAULT_RING, fill(0, 8, 1, LMEM))
+
+
+@test()
+def bus_master_cleared_in_flight(m):
+    """The direct way to a peer is closed as well."""
+    a, b = m.accel
+    b.w32(hw.REG_TIME_BUS, 1000)
+    q = b.queue()
+    q.submit(copy(a.lmem, 0, 8 * MIB, BUS, LMEM))
+    m.step(2000000)
+    moved = b.counter("BUS_READ")
+    assert 0 < moved < 8 * MIB
+    b.pci.enable(master=False)
+    m.step(100000000)
+    equal(b.counter("BUS_READ"), moved, "bytes without bus master")
+    equal(q.r32(hw.Q_FAULT_INFO) & hw.FAULT_REASON_MASK, hw.FAULT_BUS,
+          "reason")

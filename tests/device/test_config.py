@@ -203,3 +203,18 @@ def vf_has_no_pf_registers(m):
     vf.w32(hw.REG_CTRL, hw.CTRL_RESET_ALL)
     equal(pf.r32(hw.REG_STATUS), hw.STATUS_READY, "PF after VF's RESET_ALL")
     equal(vf.r32(hw.REG_STATUS), hw.STATUS_READY, "VF after its RESET_ALL")
+
+
+@test()
+def counters_do_not_tear(m):
+    dev = m.accel[0]
+    m.step((1 << 32) - dev.r64(hw.REG_TIMESTAMP) - 10)
+    low = dev.r32(hw.REG_TIMESTAMP)
+    m.step(20)
+    equal(dev.r32(hw.REG_TIMESTAMP + 4) << 32 | low, (1 << 32) - 10,
+          "halves of one moment")
+    equal(dev.r32(hw.REG_TIMESTAMP + 4), 1, "high half alone")
+    # Something else in between: the kept half is not used for it.
+    dev.r32(hw.REG_TIMESTAMP)
+    equal(dev.r32(hw.REG_DEVICE_UID + 4), dev.r64(hw.REG_DEVICE_UID) >> 32,
+          "high half of another register")

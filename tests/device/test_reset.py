@@ -247,3 +247,16 @@ def system_reset(m):
     equal(m.accel[0].r32(hw.REG_RESET_COUNT), 0, "resets since power on")
     equal(m.accel[0].r32(hw.REG_LINK_STATUS), hw.LINK_UP, "link")
     m.accel[0].queue().run(fill(0, 8, 1, LMEM))
+
+
+@test()
+def nothing_of_the_past_delays_new_work(m):
+    dev = m.accel[0]
+    dev.w32(hw.REG_TIME_CMD, 1000000000)
+    dev.queue(0).submit(fill(0, 8, 1, LMEM))
+    m.step()
+    dev.w32(hw.REG_CTRL, hw.CTRL_RESET)
+    m.step()
+    dev.w32(hw.REG_TIME_CMD, 100)
+    dev.queue(0).run(fill(8, 8, 2, LMEM), ns=MS)
+    equal(dev.read(0, 16), bytes(8) + b"\2" + bytes(7), "LMEM")
