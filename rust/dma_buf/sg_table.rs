@@ -5,9 +5,10 @@
 //! # Memory of a BAR
 //!
 //! `dma_buf_phys_vec_to_sgt()` of Linux 7.3 is made for this and is not used, for three reasons.
-//! Behind an IOMMU it links every range at offset 0 of the address space that it has reserved, so
-//! that it fails for more than one. It ignores the segment limits of the importing device. And it
-//! sets `orig_nents` to 0 and leaves it at that, so that `sg_free_table()` frees nothing.
+//! Behind an IOMMU that translates it links every range at offset 0 of the addresses that it has
+//! reserved, and fails with `-EADDRINUSE` for more than one range. It ignores the segment limits of
+//! the importing device. And it sets `orig_nents` to 0 and leaves it at that, so that
+//! `sg_free_table()` frees nothing: each mapping leaks its entries.
 //!
 //! What is kept from it: the entries have no pages, and `orig_nents` is 0 while the importer has
 //! the table, which tells it so.

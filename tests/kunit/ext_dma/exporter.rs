@@ -30,11 +30,14 @@ use kernel_ext::{
         ExportInfo,
         ExportedAttachment,
         Exporter,
+        KernelMap,
         PageBacking,
         SgTable, //
     },
     dma_resv::Guard,
 };
+
+use core::ptr::NonNull;
 
 /// What an exporter or an importer was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(crate) enum Event {
     Invalidate,
     BeginCpu(DataDirection),
     EndCpu(DataDirection),
+    Vmap,
+    Vunmap(KernelMap),
     /// The data that belongs to an attachment was dropped.
     DataDropped,
 }
@@ -294,5 +299,15 @@ impl Exporter for Movable {
     ) {
         self.0.log.add(Event::Unmap(direction));
         drop(table);
+    }
+
+    /// Says that it is memory for I/O, at an address that nobody uses.
+    fn vmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf) -> Result<KernelMap> {
+        self.0.log.add(Event::Vmap);
+        Ok(KernelMap::Io(NonNull::from(self).cast()))
+    }
+
+    fn vunmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf, map: KernelMap) {
+        self.0.log.add(Event::Vunmap(map));
     }
 }

@@ -192,6 +192,32 @@ mod tests {
     }
 
     #[test]
+    fn vmap() -> Result {
+        let log = Log::new()?;
+        let dma_buf = Movable::export(1, &log)?;
+        let first = dma_buf.vmap()?;
+        let second = dma_buf.vmap()?;
+        let map = *first;
+        let data = dma_buf.exported_by::<Movable>().ok_or(ENOENT)?;
+
+        // The exporter is asked for the first, and told of the last.
+        check_eq!(*log.take(), [Vmap]);
+        check_eq!(map, KernelMap::Io(core::ptr::NonNull::from(data).cast()));
+        check_eq!(*second, map);
+        drop(first);
+        check_eq!(*log.take(), []);
+        // The mapping holds the buffer.
+        drop(dma_buf);
+        flush_files();
+        check_eq!(*log.take(), []);
+        check!(!second.dma_buf().is_writable());
+        drop(second);
+        flush_files();
+        check_eq!(*log.take(), [Vunmap(map), Release]);
+        Ok(())
+    }
+
+    #[test]
     fn cpu_access() -> Result {
         let log = Log::new()?;
         let shared = Shared::export(1, &log)?;
