@@ -61,7 +61,6 @@ class Fuzzer:
         restore(self.pf)
         self.functions = [self.pf, *self.pf.enable_vfs(self.VFS)]
         for n, dev in enumerate(self.functions):
-            dev.enable_msix = None
             cap = dev.pci.cap(pci.CAP_MSIX)
             dev.pci.set(cap + 2, 0x8000, 2)
             if n:

@@ -374,8 +374,10 @@ class PageTable:
         return self._tables[path]
 
     def _store(self, path, index, value):
-        at = (self._table(path) & hw.PTE_ADDR_MASK) + 8 * index
-        data = struct.pack("<Q", value)
+        self._write((self._table(path) & hw.PTE_ADDR_MASK) + 8 * index,
+                    struct.pack("<Q", value))
+
+    def _write(self, at, data):
         if self.dm:
             self.device.write(at, data)
         else:
@@ -391,6 +393,20 @@ class PageTable:
 
     def map(self, va, address, level=0, flags=hw.PTE_W):
         self.entry(va, level, address | hw.PTE_V | hw.PTE_LEAF | flags)
+
+    def map_pages(self, va, addresses, flags=hw.PTE_W):
+        """Maps 4 KiB pages from va on, a table at a time."""
+        entries = [a | hw.PTE_V | hw.PTE_LEAF | flags for a in addresses]
+        while entries:
+            first = va >> 12 & 511
+            part = entries[:512 - first]
+            path = tuple(va >> 12 + 9 * level & 511 for level in (3, 2, 1))
+            for n in range(1, 4):
+                self._table(path[:n])
+            self._write((self._table(path) & hw.PTE_ADDR_MASK) + 8 * first,
+                        struct.pack(f"<{len(part)}Q", *part))
+            entries = entries[len(part):]
+            va += len(part) << 12
 
     def unmap(self, va, level=0):
         self.entry(va, level, 0)

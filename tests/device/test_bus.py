@@ -59,9 +59,6 @@ def peer_by_bus_address(m):
 def peer_through_page_tables(m):
     a, b = m.accel
     a.write(0x5000, pattern(4096))
-    table = PageTable(b)
-    table.map(0x100000, a.lmem, 1)
-    table.map(0x9000, 0x9000, flags=hw.PTE_W | hw.PTE_DM)
     # A 2 MiB leaf on the bus needs an aligned BAR, which it is.
     table = PageTable(b)
     table.map(0x200000, a.lmem, 1)

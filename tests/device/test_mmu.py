@@ -191,9 +191,8 @@ def cache_is_bounded_and_correct(m):
     dev, table, q = setup(m)
     pages = 3000
     base = 0x10000000
-    for page in range(pages):
-        table.map(base + page * 4096, (page * 7 % pages) * 4096 + MIB,
-                  flags=hw.PTE_W | hw.PTE_DM)
+    table.map_pages(base, [(page * 7 % pages) * 4096 + MIB
+                           for page in range(pages)], hw.PTE_W | hw.PTE_DM)
     data = pattern(pages * 4096)
     q.run(fill(base, pages * 4096, 0))
     ram = m.ram(pages * 4096)

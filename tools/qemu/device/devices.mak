@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Devices of the test machine. Everything else is left out, which makes the
 # build several times shorter.
 CONFIG_Q35=y
