@@ -60,7 +60,7 @@ impl VmFaultResult {
 }
 
 impl From<Error> for VmFaultResult {
-    /// What C drivers make of an error (`vmf_error()`): out of memory, try again, or SIGBUS.
+    /// What drivers make of an error: out of memory, try again (after the signal), or SIGBUS.
     fn from(e: Error) -> Self {
         if e == ENOMEM {
             Self::OOM

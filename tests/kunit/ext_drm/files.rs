@@ -48,6 +48,7 @@ unsafe extern "C" {
     fn ext_drm_test_peek(addr: c_ulong, val: *mut u64) -> c_int;
     fn ext_drm_test_poke(addr: c_ulong, val: u64) -> c_int;
     fn ext_drm_test_enable_dma(dev: *mut bindings::device);
+    fn ext_drm_test_dirty(pfn: c_ulong) -> bool;
     fn ext_drm_test_phys(addr: *mut c_void) -> bindings::phys_addr_t;
 }
 
@@ -168,4 +169,12 @@ pub(crate) fn enable_dma(dev: &device::Device<device::Bound>) {
 pub(crate) fn phys(memory: &KVec<u8>) -> u64 {
     // SAFETY: The address is one of the kernel's linear mapping.
     unsafe { ext_drm_test_phys(memory.as_ptr().cast_mut().cast()) }
+}
+
+/// Returns whether a page has to be saved before it is used for something else.
+///
+/// `pfn` must be that of a page of memory.
+pub(crate) fn is_dirty(pfn: u64) -> bool {
+    // SAFETY: By the requirement above; the pages of the tests are those of objects that live.
+    unsafe { ext_drm_test_dirty(pfn as c_ulong) }
 }

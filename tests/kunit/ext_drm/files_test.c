@@ -136,3 +136,8 @@ phys_addr_t ext_drm_test_phys(void *addr)
 {
 	return virt_to_phys(addr);
 }
+
+bool ext_drm_test_dirty(unsigned long pfn)
+{
+	return PageDirty(pfn_to_page(pfn));
+}

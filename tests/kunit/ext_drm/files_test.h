@@ -21,5 +21,6 @@ int ext_drm_test_peek(unsigned long addr, u64 *val);
 int ext_drm_test_poke(unsigned long addr, u64 val);
 void ext_drm_test_enable_dma(struct device *dev);
 phys_addr_t ext_drm_test_phys(void *addr);
+bool ext_drm_test_dirty(unsigned long pfn);
 
 #endif

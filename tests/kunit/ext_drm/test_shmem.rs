@@ -8,12 +8,21 @@ use kernel::prelude::*;
 mod tests {
     use crate::{
         driver::*,
-        files::enable_dma, //
+        files::{
+            enable_dma,
+            is_dirty, //
+        }, //
     };
     use kernel::{
         dma,
         page::PAGE_SIZE,
         prelude::*, //
+    };
+
+    use kernel_ext::drm::gem::{
+        DmaMap,
+        Object,
+        ShmemPages, //
     };
 
     const PAGES: usize = 300;
@@ -52,6 +61,42 @@ mod tests {
         assert!(buf.iter().enumerate().all(|(i, &b)| b == i as u8 + 1));
         pages.read(2 * PAGE_SIZE - 130, &mut buf)?;
         assert!(buf.iter().all(|&b| b == 0));
+        Ok(())
+    }
+
+    #[test]
+    fn dirty_pages() -> Result {
+        /// Does something with the pages of a new object; returns whether they are dirty then.
+        fn dirty(
+            dev: &Fixture,
+            f: impl FnOnce(ShmemPages<TestObject>) -> Result<Option<DmaMap<TestObject>>>,
+        ) -> Result<bool> {
+            let obj = dev.object(1, Backing::Shmem(None))?;
+            let pages = obj.shmem_pages()?;
+            let pfn = pages.pfn(0).ok_or(EINVAL)?;
+            drop(f(pages)?);
+            Ok(is_dirty(pfn))
+        }
+
+        let dev = Fixture::new()?;
+        let parent = bound(&dev.parent);
+        enable_dma(parent);
+
+        assert!(!dirty(&dev, |_| Ok(None))?);
+        assert!(!dirty(&dev, |pages| pages
+            .read(0, &mut [0])
+            .map(|()| None))?);
+        assert!(dirty(&dev, |pages| pages.write(0, &[1]).map(|()| None))?);
+
+        // As far as is known, the device writes where it may.
+        for (direction, writes) in [
+            (dma::DataDirection::ToDevice, false),
+            (dma::DataDirection::FromDevice, true),
+            (dma::DataDirection::Bidirectional, true),
+        ] {
+            let map = |pages: ShmemPages<_>| pages.map(parent, direction).map(Some);
+            assert_eq!(dirty(&dev, map)?, writes);
+        }
         Ok(())
     }
 
@@ -138,7 +183,7 @@ mod tests {
         } = Fixture::new()?;
         enable_dma(bound(&parent));
         let dev = registration.device();
-        let obj = kernel_ext::drm::gem::Object::new_shmem(
+        let obj = Object::new_shmem(
             dev,
             PAGE_SIZE,
             TestObject::new(counts.clone(), Backing::Shmem(None)),
