@@ -15,8 +15,8 @@ impl<T: DriverObject> Object<T> {
     ///
     /// C: `drm_gem_object_is_shared_for_memory_stats()`.
     pub fn is_shared(&self) -> bool {
-        // SAFETY: `self` is a valid object. The field is written under a lock that is not held here;
-        // the pointer is not followed.
+        // SAFETY: `self` is a valid object. The field is written under a lock that is not held
+        // here; the pointer is not followed.
         let dmabuf = unsafe { (&raw const (*self.as_raw()).dma_buf).read_volatile() };
 
         self.handle_count() > 1 || !dmabuf.is_null()
