@@ -5,12 +5,14 @@
 //! - [`command`]: the commands of the engine, as values.
 //! - [`ring`]: the ring that the engine reads them from, and the memory it answers to.
 //! - [`job`]: some commands, and what is to happen when they are done.
-//! - [`copy_queue`]: the jobs in flight; submission, completion, time-outs, faults, resets.
+//! - [`state`]: the jobs in flight.
+//! - [`copy_queue`]: submission, completion, time-outs, faults, resets.
 
 mod command;
 mod copy_queue;
 mod job;
 mod ring;
+mod state;
 
 pub(crate) use self::command::{
     Address,

@@ -43,8 +43,7 @@ use kernel::{
     time::{
         msecs_to_jiffies,
         Delta,
-        Instant,
-        Jiffies,
+        Jiffies, //
     },
 };
 use kernel_ext::{
@@ -65,9 +64,10 @@ use super::{
         Job,
         Parties, //
     },
-    ring::{
-        Ring,
-        SLOTS, //
+    ring::Ring,
+    state::{
+        Phase,
+        State, //
     },
 };
 use crate::hw::Hw;
@@ -80,137 +80,6 @@ const WATCHDOG_PERIOD_MS: u32 = 250;
 
 /// Bit of the queue in `QUEUE_IRQ`.
 pub(crate) const QUEUE_BIT: u32 = 1 << QUEUE_INDEX;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Jobs run.
-    Running,
-    /// The device is being reset; submitters wait.
-    Resetting,
-    /// Nothing runs any more: the device is gone (`ENODEV`), or does not come back (`EIO`).
-    Dead(Error),
-}
-
-struct State {
-    phase: Phase,
-    ring: Option<Ring>,
-    /// Jobs in flight, each at its sequence number modulo [`SLOTS`].
-    jobs: KVec<Option<KBox<Job>>>,
-    /// Sequence numbers of the oldest job in flight and of the next one.
-    oldest: u64,
-    next: u64,
-    /// Job that the watchdog has found done, but whose interrupt may still come.
-    suspect: Option<u64>,
-    /// Finished jobs that are still to be dropped.
-    finished: Option<KBox<Job>>,
-}
-
-impl State {
-    fn in_flight(&self) -> usize {
-        // CAST: At most `SLOTS`.
-        (self.next - self.oldest) as usize
-    }
-
-    fn slot(seqno: u64) -> usize {
-        // CAST: The remainder is smaller than `SLOTS`.
-        (seqno % SLOTS as u64) as usize
-    }
-
-    fn oldest_job(&mut self) -> Option<&mut KBox<Job>> {
-        if self.in_flight() == 0 {
-            return None;
-        }
-        self.jobs.get_mut(Self::slot(self.oldest))?.as_mut()
-    }
-
-    /// Ends the oldest job. Its successor's time starts now.
-    fn finish_oldest(&mut self, result: Result<super::ring::SlotResult>) {
-        if self.in_flight() == 0 {
-            return;
-        }
-        let job = self
-            .jobs
-            .get_mut(Self::slot(self.oldest))
-            .and_then(Option::take);
-        self.oldest += 1;
-
-        if let Some(mut job) = job {
-            if let Some(ring) = &mut self.ring {
-                ring.consume(Ring::footprint(job.commands().len()));
-            }
-            job.finish(result);
-            job.next = self.finished.take();
-            self.finished = Some(job);
-        }
-
-        if let Some(next) = self.oldest_job() {
-            next.started = Some(Instant::now());
-        }
-    }
-
-    /// Ends all jobs with `error`.
-    fn fail_all(&mut self, error: Error) {
-        while self.in_flight() > 0 {
-            self.finish_oldest(Err(error));
-        }
-    }
-
-    /// Ends the jobs whose fence the engine has written. Returns how many.
-    fn finish_completed(&mut self) -> usize {
-        let mut count = 0;
-
-        while self.in_flight() > 0 {
-            let oldest = self.oldest;
-            let Some(result) = self.ring.as_ref().and_then(|ring| ring.result(oldest)) else {
-                break;
-            };
-            self.finish_oldest(Ok(result));
-            count += 1;
-        }
-        count
-    }
-
-    /// Whether the interrupt of the oldest job was lost: the job is done, and was when this was
-    /// asked last.
-    fn has_lost_interrupt(&mut self) -> bool {
-        let oldest = self.oldest;
-        let done = self.in_flight() > 0
-            && self.ring.as_ref().is_some_and(|ring| ring.result(oldest).is_some());
-        let lost = done && self.suspect == Some(oldest);
-
-        self.suspect = done.then_some(oldest);
-        lost
-    }
-
-    /// Resets the queue and writes the jobs in flight to the ring again.
-    ///
-    /// If that fails, all jobs end, and the queue is dead.
-    fn restart(&mut self, hw: &Hw) -> Result {
-        let result = self.try_restart(hw);
-
-        if let Err(e) = result {
-            let error = if e == ENODEV { ENODEV } else { EIO };
-            self.phase = Phase::Dead(error);
-            self.fail_all(error);
-        }
-        result
-    }
-
-    fn try_restart(&mut self, hw: &Hw) -> Result {
-        let ring = self.ring.as_mut().ok_or(ENODEV)?;
-
-        ring.restart(hw)?;
-        for seqno in self.oldest..self.next {
-            if let Some(Some(job)) = self.jobs.get(Self::slot(seqno)) {
-                ring.push(hw, seqno, job.commands())?;
-            }
-        }
-        if let Some(job) = self.oldest_job() {
-            job.started = Some(Instant::now());
-        }
-        Ok(())
-    }
-}
 
 #[pin_data]
 struct Shared {
@@ -243,14 +112,10 @@ impl CopyQueue {
     /// A job that is at the head of the queue for longer than `timeout_ms` fails. Fails with
     /// `ENOMEM`, or as [`Ring::restart`].
     pub(crate) fn new(dev: &Device<Bound>, hw: Arc<Hw>, timeout_ms: u32) -> Result<Arc<Self>> {
-        let mut jobs = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
-        for _ in 0..SLOTS {
-            jobs.push(None, GFP_KERNEL)?;
-        }
-
         let mut ring = Ring::new(dev, QUEUE_INDEX)?;
         ring.restart(&hw)?;
 
+        let state = State::new(ring)?;
         let fences = FenceContext::new(1);
         let fence_context = fences.context(0).ok_or(EINVAL)?;
         let shared = Arc::pin_init(
@@ -259,18 +124,7 @@ impl CopyQueue {
                 dev: dev.into(),
                 hw,
                 timeout_ms,
-                state <- new_mutex!(
-                    State {
-                        phase: Phase::Running,
-                        ring: Some(ring),
-                        jobs,
-                        oldest: 1,
-                        next: 1,
-                        suspect: None,
-                        finished: None,
-                    },
-                    "hlrs::CopyQueue"
-                ),
+                state <- new_mutex!(state, "hlrs::CopyQueue"),
                 changed <- new_condvar!("hlrs::CopyQueue::changed"),
             }),
             GFP_KERNEL,
@@ -321,12 +175,7 @@ impl CopyQueue {
         loop {
             match state.phase {
                 Phase::Dead(error) => return Err(error),
-                Phase::Running
-                    if state.in_flight() < SLOTS
-                        && state.ring.as_ref().is_some_and(|ring| ring.has_room(commands)) =>
-                {
-                    break;
-                }
+                Phase::Running if state.has_room(commands) => break,
                 Phase::Running | Phase::Resetting => {}
             }
 
@@ -337,20 +186,7 @@ impl CopyQueue {
             }
         }
 
-        let state = &mut *state;
-        let seqno = state.next;
-        let ring = state.ring.as_mut().ok_or(ENODEV)?;
-        ring.push(&self.shared.hw, seqno, job.commands())?;
-
-        let first = state.in_flight() == 0;
-        state.next += 1;
-        if let Some(slot) = state.jobs.get_mut(State::slot(seqno)) {
-            let job = slot.insert(job);
-            if first {
-                job.started = Some(Instant::now());
-            }
-        }
-
+        state.push(&self.shared.hw, job)?;
         self.watchdog.schedule(self.shared.watchdog_period());
         Ok(())
     }
@@ -379,7 +215,7 @@ impl CopyQueue {
         {
             state.finish_completed();
             state.fail_all(ECANCELED);
-            self.shared.restart(&mut state);
+            self.shared.report(state.restart(hw));
         }
         drop(state);
         self.after_change();
@@ -395,11 +231,7 @@ impl CopyQueue {
         if state.phase == Phase::Running {
             state.phase = Phase::Resetting;
         }
-        if let Some(ring) = &state.ring {
-            if let Err(e) = ring.stop(&self.shared.hw) {
-                dev_dbg!(self.shared.dev, "queue did not stop before reset: {:?}\n", e);
-            }
-        }
+        state.stop(&self.shared.hw);
         state.fail_all(ECANCELED);
         drop(state);
         self.after_change();
@@ -423,11 +255,7 @@ impl CopyQueue {
     ///
     /// Sleeps.
     pub(crate) fn give_up(&self, error: Error) {
-        let mut state = self.shared.state.lock();
-
-        state.phase = Phase::Dead(error);
-        state.fail_all(error);
-        drop(state);
+        self.shared.state.lock().die(&self.shared.hw, error);
         self.after_change();
     }
 
@@ -439,23 +267,15 @@ impl CopyQueue {
         let mut state = self.shared.state.lock();
 
         state.finish_completed();
-        state.phase = Phase::Dead(ENODEV);
-        state.fail_all(ENODEV);
+        state.die(&self.shared.hw, ENODEV);
         let ring = state.ring.take();
+        let unstoppable = state.is_unstoppable();
         drop(state);
 
-        if let Some(ring) = ring {
-            let hw = &self.shared.hw;
-            let stopped = ring.stop(hw).or_else(|e| match e {
-                ENODEV => Ok(()),
-                _ => hw.reset(),
-            });
-
-            if stopped.is_err_and(|e| e != ENODEV) {
-                // The engine may still write to the slots: better lost than somebody else's.
-                dev_err!(self.shared.dev, "engine does not stop; its ring is not freed\n");
-                core::mem::forget(ring);
-            }
+        if unstoppable {
+            // The engine may still write to the slots: better lost than somebody else's.
+            dev_err!(self.shared.dev, "engine does not stop; its memory is not freed\n");
+            core::mem::forget(ring);
         }
 
         self.shared.changed.notify_all();
@@ -480,10 +300,11 @@ impl Shared {
         if state.phase != Phase::Running {
             return;
         }
-        state.finish_completed();
         let Some(fault) = state.ring.as_ref().and_then(|ring| ring.fault(&self.hw)) else {
             return;
         };
+        // What was done before the fault is not to blame for it.
+        state.finish_completed();
 
         dev_err!(
             self.dev,
@@ -492,12 +313,11 @@ impl Shared {
             if fault.info.write() { "write" } else { "read" },
             u32::from(fault.info.reason())
         );
-        state.finish_oldest(Err(EIO));
-        self.restart(state);
+        self.report(state.abort_oldest(&self.hw, EIO));
     }
 
-    fn restart(&self, state: &mut State) {
-        if let Err(e) = state.restart(&self.hw) {
+    fn report(&self, restarted: Result) {
+        if let Err(e) = restarted {
             if e != ENODEV {
                 dev_err!(self.dev, "copy queue does not come back from reset: {:?}\n", e);
             }
@@ -506,7 +326,7 @@ impl Shared {
 
     /// Drops finished jobs, and with them perhaps the last references to buffers. Sleeps.
     fn reap(&self) {
-        let mut list = self.state.lock().finished.take();
+        let mut list = self.state.lock().take_finished();
 
         while let Some(mut job) = list {
             list = job.next.take();
@@ -528,8 +348,7 @@ impl Task for Watchdog {
         }
 
         if !shared.hw.is_present() {
-            state.phase = Phase::Dead(ENODEV);
-            state.fail_all(ENODEV);
+            state.die(&shared.hw, ENODEV);
         }
 
         let lost = state.has_lost_interrupt();
@@ -546,8 +365,7 @@ impl Task for Watchdog {
                 "copy queue: job did not end within {} ms, resetting the queue\n",
                 shared.timeout_ms
             );
-            state.finish_oldest(Err(ETIMEDOUT));
-            shared.restart(&mut state);
+            shared.report(state.abort_oldest(&shared.hw, ETIMEDOUT));
         }
 
         let again = (state.in_flight() > 0).then(|| shared.watchdog_period());
