@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! KUnit tests of dma_fence, dma_resv, dma_buf and p2pdma, and a second exporter.
+//!
+//! Most need no hardware. The suite `ext_dma_p2p` needs two accelerators, with `hlrs.ko` or without
+//! a driver (this module then has one), and is skipped otherwise. What it sees depends on the
+//! machine: below a switch the addresses are those of the bus, across root ports they go through
+//! the DMA API, with an IOMMU or not, and some host bridges allow no way at all.
 
 use kernel::{
     driver,
