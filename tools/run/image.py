@@ -96,8 +96,11 @@ def _add_tree(cpio, source, target, keep=lambda name: True):
 
 
 def make(env, flavour, path):
-    """Writes the initramfs of a flavour to path."""
-    cpio = Cpio(path)
+    """Writes the initramfs of a flavour to path, at once: another run in the
+    same checkout may be starting a guest from the one before."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    unfinished = f"{path}.{os.getpid()}"
+    cpio = Cpio(unfinished)
     for name in ("dev", "proc", "sys", "tmp", "run", "root", "mnt", "usr/bin", "usr/sbin", "sbin", "bin"):
         cpio.directory(name)
     cpio.character("dev/console", 5, 1)
@@ -125,4 +128,5 @@ def make(env, flavour, path):
     # The file that the demo takes when it is not given one.
     cpio.file("usr/share/hlrs/default-input", os.path.join(env.top, "include/uapi/drm/hlrs_accel.h"), 0o644)
     cpio.close()
+    os.replace(unfinished, path)
     return path
