@@ -81,16 +81,24 @@ impl<Ctx: device::DeviceContext> DeviceExt for pci::Device<Ctx> {
 pub struct EnabledDevice<'bound>(&'bound pci::Device<device::Bound>);
 
 impl<'bound> EnabledDevice<'bound> {
-    /// Enables memory decoding and bus mastering, with DMA addresses limited to `mask`.
+    /// Enables memory decoding and bus mastering, with DMA addresses limited to `mask`, and each
+    /// segment of a DMA mapping to `max_segment` bytes.
     ///
     /// May sleep. Fails with the error of `pci_enable_device_mem()`, for instance when a BAR has no
     /// address, and with `EIO` if the platform does not support the mask.
-    pub fn new(dev: &'bound pci::Device<device::Core<'_>>, mask: DmaMask) -> Result<Self> {
+    pub fn new(
+        dev: &'bound pci::Device<device::Core<'_>>,
+        mask: DmaMask,
+        max_segment: u32,
+    ) -> Result<Self> {
         dev.enable_device_mem()?;
         let this = Self(dev);
 
         // SAFETY: The device is not a bus master yet, so that no driver has mapped anything for it.
         unsafe { dev.dma_set_mask_and_coherent(mask)? };
+
+        // SAFETY: As above.
+        unsafe { dev.dma_set_max_seg_size(max_segment) };
 
         dev.set_master();
         Ok(this)

@@ -104,7 +104,7 @@ impl pci::Driver for Hlrs {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
-            let enabled = EnabledDevice::new(pdev, DmaMask::new::<64>())?;
+            let enabled = EnabledDevice::new(pdev, DmaMask::new::<64>(), u32::MAX)?;
             let hw = Arc::new(Hw::new(pdev)?, GFP_KERNEL)?;
             let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)
                 .inspect_err(|_| dev_err!(pdev, "no LMEM: is this a VF without quota?\n"))?;

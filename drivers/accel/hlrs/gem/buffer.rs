@@ -36,11 +36,15 @@ use crate::{
     driver::Hlrs,
     lmem::{
         Extent,
-        Placement, //
+        Placement,
+        PAGE_SIZE, //
     },
     ops,
     prime, //
 };
+
+/// Pages that a fault maps at once.
+const FAULT_AROUND: u64 = 512;
 
 /// A buffer.
 pub(crate) type Buffer = Object<BufferData>;
@@ -149,11 +153,12 @@ pub(crate) fn is_active(buffer: &Buffer) -> bool {
     !buffer.resv().test_signaled(Usage::Bookkeep)
 }
 
-/// The device-local address of byte `offset` of the buffer that `extents` make up.
-fn address_of(extents: &[Extent], mut offset: u64) -> Option<u64> {
+/// The device-local address of byte `offset` of the buffer that `extents` make up, and how many
+/// bytes follow it in one piece.
+fn address_of(extents: &[Extent], mut offset: u64) -> Option<(u64, u64)> {
     for extent in extents {
         if offset < extent.len {
-            return Some(extent.start + offset);
+            return Some((extent.start + offset, extent.len - offset));
         }
         offset -= extent.len;
     }
@@ -186,12 +191,15 @@ impl DriverObject for BufferData {
 
         match &buffer.backing {
             Backing::Lmem(allocation) => {
-                let Some(address) = address_of(allocation.extents(), fault.page_offset() as u64)
+                let Some((address, left)) = address_of(allocation.extents(), fault.page_offset() as u64)
                 else {
                     return VmFaultResult::SIGBUS;
                 };
 
-                dev.outside_reset(|| fault.insert_io(&dev.aperture, address))
+                // CAST: At most `FAULT_AROUND`.
+                let pages = (left / PAGE_SIZE).min(FAULT_AROUND) as usize;
+
+                dev.outside_reset(|| fault.insert_io_range(&dev.aperture, address, pages))
                     .unwrap_or_else(VmFaultResult::from)
             }
             Backing::System(system) => system

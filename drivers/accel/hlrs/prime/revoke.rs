@@ -34,14 +34,9 @@ pub(crate) fn revoke_all(dev: &HlrsDevice) {
 }
 
 fn for_each_export(dev: &HlrsDevice, for_good: bool) {
-    let Ok(exports) = dev.exports.get_all() else {
-        dev_err!(dev.parent(), "no memory to revoke what is exported\n");
-        return;
-    };
-
-    for dma_buf in &exports {
+    for dma_buf in dev.exports.iter() {
         if let Some(export) = dma_buf.exported_by::<Export>() {
-            if let Err(e) = revoke(dma_buf, export, for_good) {
+            if let Err(e) = revoke(&dma_buf, export, for_good) {
                 dev_err!(
                     dev.parent(),
                     "an importer does not let go of {} bytes: {:?}\n",
