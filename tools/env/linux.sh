@@ -113,6 +113,8 @@ shrink_kernel() {
 	rm -f "$1/installed/lib/modules/"*/build
 }
 
+# Called when the script ends, however it does.
+resume_part= resume_key=
 mark_resume() {
 	if [ -n "$interrupted" ] && [ -d "$resume_part" ]; then echo "$resume_key" >"$resume_part/.resume"; fi
 }
@@ -135,9 +137,8 @@ build_kernel() {
 		fi
 		rm -f "$part/.resume"
 		resume_part=$part resume_key=$key
-		trap mark_resume EXIT
 		run_logged "kernel ($flavour)" "$log" count_kbuild "$total" make_kernel "$flavour" "$part"
-		trap - EXIT
+		resume_part=
 		if [ -z "$resumed" ]; then count_lines "$log" >"$CACHE/logs/kernel-$flavour.objects"; fi
 		publish "$part" "$dir"
 	fi
