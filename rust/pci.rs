@@ -15,9 +15,9 @@ pub use self::adapter::{
     Adapter,
     Driver, //
 };
-pub use self::irq::Interrupts;
 pub use self::device::{
     DeviceExt,
     EnabledDevice,
     Sriov, //
 };
+pub use self::irq::Interrupts;

@@ -226,6 +226,9 @@ impl<T: Send + Sync + 'static> Directory<T> {
         unsafe { (&(*kobj.cast::<Node<T>>()).data, &*attr.cast()) }
     }
 
+    /// # Safety
+    ///
+    /// Only for `SYSFS_OPS`.
     unsafe extern "C" fn show_callback(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -237,9 +240,8 @@ impl<T: Send + Sync + 'static> Directory<T> {
         from_result(|| {
             let show = attribute.show.ok_or(EIO)?;
             // SAFETY: sysfs gives a page, zeroed, that nobody else accesses.
-            let page = unsafe {
-                core::slice::from_raw_parts_mut(buf.cast(), kernel::page::PAGE_SIZE)
-            };
+            let page =
+                unsafe { core::slice::from_raw_parts_mut(buf.cast(), kernel::page::PAGE_SIZE) };
             let mut output = Output(Formatter::new(page));
 
             show(data, &mut output)?;
@@ -247,6 +249,9 @@ impl<T: Send + Sync + 'static> Directory<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// Only for `SYSFS_OPS`.
     unsafe extern "C" fn store_callback(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -266,6 +271,9 @@ impl<T: Send + Sync + 'static> Directory<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// Only for `KTYPE`.
     unsafe extern "C" fn release_callback(kobj: *mut bindings::kobject) {
         // SAFETY: The kobject is the first field of a node that `new` has leaked from a `KBox`,
         // and there is no reference left to it.

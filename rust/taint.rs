@@ -12,10 +12,5 @@ use kernel::bindings;
 /// `module_param_unsafe()`.
 pub fn user() {
     // SAFETY: No requirements.
-    unsafe {
-        bindings::add_taint(
-            bindings::TAINT_USER,
-            bindings::lockdep_ok_LOCKDEP_STILL_OK,
-        )
-    };
+    unsafe { bindings::add_taint(bindings::TAINT_USER, bindings::lockdep_ok_LOCKDEP_STILL_OK) };
 }

@@ -109,6 +109,9 @@ impl<T: Task> DelayedTask<T> {
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 
+    /// # Safety
+    ///
+    /// Only for the work of a `DelayedTask<T>`.
     unsafe extern "C" fn run(work: *mut bindings::work_struct) {
         // SAFETY: The workqueue calls with the work that was queued, the one in a `DelayedTask<T>`;
         // `PinnedDrop` keeps that alive until this function has returned.

@@ -147,10 +147,7 @@ impl<T: Driver> Adapter<T> {
         f(dev, data)
     }
 
-    extern "C" fn sriov_configure_callback(
-        pdev: *mut bindings::pci_dev,
-        num_vfs: c_int,
-    ) -> c_int {
+    extern "C" fn sriov_configure_callback(pdev: *mut bindings::pci_dev, num_vfs: c_int) -> c_int {
         from_result(|| {
             let num_vfs = u16::try_from(num_vfs)?;
 

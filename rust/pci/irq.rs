@@ -23,9 +23,7 @@ trait Registered: Send {}
 impl<T: ThreadedHandler + Send> Registered for Handler<'_, T> {}
 
 /// Keeps a registration; it is only there to be dropped.
-struct Handler<'a, T: ThreadedHandler>(
-    #[expect(dead_code)] Pin<KBox<ThreadedRegistration<'a, T>>>,
-);
+struct Handler<'a, T: ThreadedHandler>(#[expect(dead_code)] Pin<KBox<ThreadedRegistration<'a, T>>>);
 
 // SAFETY: An interrupt may be unregistered, which is all that can be done with a `Handler`, from
 // any thread; the handler itself is `Send`.

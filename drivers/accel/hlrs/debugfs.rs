@@ -37,11 +37,7 @@ pub(crate) struct Files {
 pub(crate) type Directory = Pin<KBox<Scope<Files>>>;
 
 /// Creates the directory of `dev`. Sleeps. Without debugfs nothing happens. Fails with `ENOMEM`.
-pub(crate) fn directory(
-    dev: &Device,
-    hw: &Arc<Hw>,
-    queue: &Arc<CopyQueue>,
-) -> Result<Directory> {
+pub(crate) fn directory(dev: &Device, hw: &Arc<Hw>, queue: &Arc<CopyQueue>) -> Result<Directory> {
     let name = CString::try_from_fmt(fmt!("hlrs-{}", dev.name()))?;
     let inject = hw.info.has_inject;
     let files = Files {

@@ -18,8 +18,7 @@ use kernel_ext::{
         self,
         gem::IoWindow, //
     },
-    drm_accel_ioctls,
-    p2pdma,
+    drm_accel_ioctls, p2pdma,
     pci::{
         EnabledDevice,
         Interrupts, //
@@ -42,8 +41,7 @@ use crate::{
         Function,
         Hw, //
     },
-    ioctl,
-    irq,
+    ioctl, irq,
     lmem::Lmem,
     prime,
     queue::CopyQueue,
@@ -61,11 +59,17 @@ kernel::pci_device_table!(
     <Hlrs as pci::Driver>::IdInfo,
     [
         (
-            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, hlrs_abi::HLRS_PCI_DEVICE_ID_PF),
+            pci::DeviceId::from_id(
+                pci::Vendor::REDHAT_QUMRANET,
+                hlrs_abi::HLRS_PCI_DEVICE_ID_PF
+            ),
             ()
         ),
         (
-            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, hlrs_abi::HLRS_PCI_DEVICE_ID_VF),
+            pci::DeviceId::from_id(
+                pci::Vendor::REDHAT_QUMRANET,
+                hlrs_abi::HLRS_PCI_DEVICE_ID_VF
+            ),
             ()
         ),
     ]
@@ -141,7 +145,15 @@ impl pci::Driver for Hlrs {
             let debugfs = debugfs::directory(pdev.as_ref(), &hw, &queue)?;
             let exports = ExportList::new()?;
             let used = Arc::new(AtomicU64::new(0), GFP_KERNEL)?;
-            let data = DeviceData::new(hw.clone(), lmem, queue.clone(), aperture, p2p, exports, used);
+            let data = DeviceData::new(
+                hw.clone(),
+                lmem,
+                queue.clone(),
+                aperture,
+                p2p,
+                exports,
+                used,
+            );
             let drm = drm::UnregisteredDevice::<Hlrs>::new(pdev.as_ref(), data)?;
             let registration = drm::Registration::new(pdev.as_ref(), drm)?;
 
@@ -196,10 +208,7 @@ impl kernel_ext::pci::Driver for Hlrs {
         Ok(num_vfs)
     }
 
-    fn reset_prepare<'bound>(
-        _pdev: &'bound pci::Device<Core<'_>>,
-        this: Pin<&Self::Data<'bound>>,
-    ) {
+    fn reset_prepare<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let dev = this.device();
 
         dev.begin_reset();
@@ -265,10 +274,7 @@ impl drm::Driver for Hlrs {
         fdinfo::show(file, printer);
     }
 
-    fn import(
-        dev: &HlrsDevice,
-        dmabuf: &drm::DmaBuf,
-    ) -> Result<kernel::sync::aref::ARef<Buffer>> {
+    fn import(dev: &HlrsDevice, dmabuf: &drm::DmaBuf) -> Result<kernel::sync::aref::ARef<Buffer>> {
         prime::import(dev, dmabuf)
     }
 }

@@ -159,7 +159,11 @@ impl Hw {
         };
 
         if caps.vf() != matches!(info.function, Function::Vf(_)) {
-            dev_err!(pdev, "function number {} contradicts the capabilities\n", number);
+            dev_err!(
+                pdev,
+                "function number {} contradicts the capabilities\n",
+                number
+            );
             return Err(ENODEV);
         }
 

@@ -77,7 +77,10 @@ impl ThreadedHandler for EventHandler {
             self.acknowledge_vf_flr();
         }
         if events.quota() {
-            dev_warn!(self.dev, "the PF has changed the LMEM quota; bind the driver anew\n");
+            dev_warn!(
+                self.dev,
+                "the PF has changed the LMEM quota; bind the driver anew\n"
+            );
         }
         if events.link() {
             dev_dbg!(self.dev, "link to the peer went up or down\n");

@@ -47,7 +47,9 @@ mod suite {
         for command in &commands {
             let words = command.words();
             assert_eq!(words[0] & u64::from(hlrs_abi::HLRS_CMD_RESERVED_MASK), 0);
-            assert!(words[offset_of!(hlrs_cmd, reserved) / 8..].iter().all(|w| *w == 0));
+            assert!(words[offset_of!(hlrs_cmd, reserved) / 8..]
+                .iter()
+                .all(|w| *w == 0));
         }
     }
 

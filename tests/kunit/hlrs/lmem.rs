@@ -101,10 +101,7 @@ mod suite {
 
         // Every other MiB is taken.
         for _ in 0..8 {
-            held.push(
-                lmem.alloc(MIB, page(), Placement::Any, true)?,
-                GFP_KERNEL,
-            )?;
+            held.push(lmem.alloc(MIB, page(), Placement::Any, true)?, GFP_KERNEL)?;
         }
         held.retain(|a| a.extents()[0].start / MIB % 2 == 0);
         assert_eq!(lmem.used(), 4 * MIB);

@@ -49,7 +49,14 @@ mod suite {
 
         assert_eq!(pairs.len(), 2);
         assert_eq!(pairs[0].2, MAX_BYTES);
-        assert!(pairs[1] == (Address::Bus(MAX_BYTES), Address::Bus((1 << 40) + MAX_BYTES), 1));
+        assert!(
+            pairs[1]
+                == (
+                    Address::Bus(MAX_BYTES),
+                    Address::Bus((1 << 40) + MAX_BYTES),
+                    1
+                )
+        );
         Ok(())
     }
 

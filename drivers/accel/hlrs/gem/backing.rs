@@ -142,9 +142,9 @@ impl Backing {
                 map.iter()
                     .try_for_each(|(address, len)| cut.add(Address::Bus(address), len as u64))
             })?,
-            Self::Imported(import) => import.for_each_range(guard, |address, len| {
-                cut.add(Address::Bus(address), len)
-            })?,
+            Self::Imported(import) => {
+                import.for_each_range(guard, |address, len| cut.add(Address::Bus(address), len))?
+            }
         }
         cut.finish()
     }

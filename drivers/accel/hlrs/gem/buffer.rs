@@ -191,7 +191,8 @@ impl DriverObject for BufferData {
 
         match &buffer.backing {
             Backing::Lmem(allocation) => {
-                let Some((address, left)) = address_of(allocation.extents(), fault.page_offset() as u64)
+                let Some((address, left)) =
+                    address_of(allocation.extents(), fault.page_offset() as u64)
                 else {
                     return VmFaultResult::SIGBUS;
                 };

@@ -19,8 +19,7 @@ use kernel::{
 use kernel_ext::dma_resv::Usage;
 
 use super::{
-    check_flags,
-    must_be_zero,
+    check_flags, must_be_zero,
     query::{
         REGION_LMEM,
         REGION_SYSTEM, //
@@ -139,7 +138,12 @@ pub(crate) fn copy(
     args: &mut hlrs_abi::drm_hlrs_mem_copy,
     file: &File,
 ) -> Result<u32> {
-    must_be_zero(&[args.extensions, u64::from(args.pad), args.reserved[0], args.reserved[1]])?;
+    must_be_zero(&[
+        args.extensions,
+        u64::from(args.pad),
+        args.reserved[0],
+        args.reserved[1],
+    ])?;
     check_flags(args.flags, hlrs_abi::DRM_HLRS_MEM_OP_ASYNC)?;
 
     for offset in [args.src_offset, args.dst_offset] {
@@ -182,7 +186,12 @@ pub(crate) fn crc32c(
     args: &mut hlrs_abi::drm_hlrs_mem_crc32c,
     file: &File,
 ) -> Result<u32> {
-    must_be_zero(&[args.extensions, u64::from(args.pad), args.reserved[0], args.reserved[1]])?;
+    must_be_zero(&[
+        args.extensions,
+        u64::from(args.pad),
+        args.reserved[0],
+        args.reserved[1],
+    ])?;
     check_flags(args.flags, 0)?;
 
     let src = Target::new(Buffer::lookup(file, args.handle)?, args.offset, args.size)?;
@@ -215,9 +224,6 @@ fn jiffies_of(ns: u64) -> Jiffies {
     msecs_to_jiffies(u32::try_from(ns.div_ceil(1_000_000)).unwrap_or(u32::MAX))
 }
 
-fn with_device<R>(
-    dev: &HlrsDevice,
-    f: impl FnOnce(&BoundDevice<'_>) -> Result<R>,
-) -> Result<R> {
+fn with_device<R>(dev: &HlrsDevice, f: impl FnOnce(&BoundDevice<'_>) -> Result<R>) -> Result<R> {
     f(&dev.enter().ok_or(ENODEV)?)
 }

@@ -47,11 +47,7 @@ impl Importer for PeerImporter {
 
     fn invalidate_mappings(&self, guard: &mut Guard<'_>, invalidation: &Invalidation<'_, Self>) {
         // Jobs that read or write the buffer have their fences here, and end in bounded time.
-        let _ = guard.wait(
-            Usage::Bookkeep,
-            false,
-            msecs_to_jiffies(IDLE_TIMEOUT_MS),
-        );
+        let _ = guard.wait(Usage::Bookkeep, false, msecs_to_jiffies(IDLE_TIMEOUT_MS));
         // The guard is that of the buffer, so that this does not fail.
         let _ = invalidation.unmap(guard);
     }
@@ -76,7 +72,7 @@ impl Import {
 
         mapping
             .iter()
-            .try_for_each(|entry| f(entry.dma_address(), u64::from(entry.dma_len())))
+            .try_for_each(|entry| f(entry.dma_address(), entry.dma_len()))
     }
 }
 

@@ -31,8 +31,7 @@ use kernel::{
         Bound,
         Device, //
     },
-    new_condvar,
-    new_mutex,
+    new_condvar, new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
@@ -274,7 +273,10 @@ impl CopyQueue {
 
         if unstoppable {
             // The engine may still write to the slots: better lost than somebody else's.
-            dev_err!(self.shared.dev, "engine does not stop; its memory is not freed\n");
+            dev_err!(
+                self.shared.dev,
+                "engine does not stop; its memory is not freed\n"
+            );
             core::mem::forget(ring);
         }
 
@@ -319,7 +321,11 @@ impl Shared {
     fn report(&self, restarted: Result) {
         if let Err(e) = restarted {
             if e != ENODEV {
-                dev_err!(self.dev, "copy queue does not come back from reset: {:?}\n", e);
+                dev_err!(
+                    self.dev,
+                    "copy queue does not come back from reset: {:?}\n",
+                    e
+                );
             }
         }
     }
@@ -355,9 +361,8 @@ impl Task for Watchdog {
         if lost {
             state.finish_completed();
         }
-        let age = |state: &mut State| -> Option<Delta> {
-            Some(state.oldest_job()?.started?.elapsed())
-        };
+        let age =
+            |state: &mut State| -> Option<Delta> { Some(state.oldest_job()?.started?.elapsed()) };
         shared.handle_fault(&mut state);
         if state.suspect.is_none() && age(&mut state).is_some_and(|age| age >= timeout) {
             dev_err!(
@@ -389,4 +394,3 @@ impl Task for Reaper {
         None
     }
 }
-

@@ -110,7 +110,9 @@ impl Ring {
 
         let at = self.index;
         hw.try_with(|bar| {
-            let ctrl = regs::Q_CTRL::zeroed().with_enable(true).with_privileged(true);
+            let ctrl = regs::Q_CTRL::zeroed()
+                .with_enable(true)
+                .with_privileged(true);
 
             bar.try_write(
                 regs::Q_RING::try_at(at).ok_or(EINVAL)?,

@@ -144,7 +144,10 @@ impl State {
     pub(super) fn has_lost_interrupt(&mut self) -> bool {
         let oldest = self.oldest;
         let done = self.in_flight() > 0
-            && self.ring.as_ref().is_some_and(|ring| ring.result(oldest).is_some());
+            && self
+                .ring
+                .as_ref()
+                .is_some_and(|ring| ring.result(oldest).is_some());
         let lost = done && self.suspect == Some(oldest);
 
         self.suspect = done.then_some(oldest);
@@ -219,7 +222,11 @@ impl State {
 
     /// Whether a job of `commands` commands can be submitted now.
     pub(super) fn has_room(&self, commands: usize) -> bool {
-        self.in_flight() < SLOTS && self.ring.as_ref().is_some_and(|ring| ring.has_room(commands))
+        self.in_flight() < SLOTS
+            && self
+                .ring
+                .as_ref()
+                .is_some_and(|ring| ring.has_room(commands))
     }
 
     /// Takes the finished jobs, which are a list, away to be dropped.

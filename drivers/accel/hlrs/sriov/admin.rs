@@ -76,8 +76,11 @@ fn store_stop(target: &Target, input: &[u8]) -> Result {
         .with(|bar| bar.write_reg(regs::VF_RESET::from(u32::from(vf.number()))))
 }
 
-static PROFILE: [Attribute<Target>; 1] =
-    [Attribute::read_write(c"vram_quota", show_quota, store_quota)];
+static PROFILE: [Attribute<Target>; 1] = [Attribute::read_write(
+    c"vram_quota",
+    show_quota,
+    store_quota,
+)];
 static BULK_PROFILE: [Attribute<Target>; 1] = [Attribute::write_only(c"vram_quota", store_quota)];
 static VF: [Attribute<Target>; 1] = [Attribute::write_only(c"stop", store_stop)];
 static NO_FILES: [Attribute<()>; 0] = [];

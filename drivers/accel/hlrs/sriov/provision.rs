@@ -10,8 +10,7 @@
 //! given back when they are disabled. Quotas cannot be changed in between.
 
 use kernel::{
-    new_mutex,
-    pci,
+    new_mutex, pci,
     prelude::*,
     ptr::Alignment,
     sizes::SZ_2M,
@@ -165,7 +164,9 @@ impl Provisioning {
     }
 
     fn numbered(vfs: &[Vf]) -> impl Iterator<Item = (VfId, &Vf)> {
-        (1..).zip(vfs).filter_map(|(n, vf)| Some((VfId::new(n)?, vf)))
+        (1..)
+            .zip(vfs)
+            .filter_map(|(n, vf)| Some((VfId::new(n)?, vf)))
     }
 
     fn provision(&self, num_vfs: u16) -> Result {
