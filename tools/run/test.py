@@ -32,12 +32,13 @@ class Run:
         os.makedirs(self.folder)
         self.initrd = None
         self._boots = 0
+        # What stands behind a line that is no suite, such as the end of a boot.
+        self._members = {}
         self._lock = threading.Lock()
 
     def again(self, suite):
         words = ["make", "soak" if self.options.soak else "test"]
-        name, _, _ = suite.partition("/")
-        words.append(f"SUITE={name}")
+        words.append(f"SUITE={self._members.get(suite, suite)}")
         if self.options.flavour != "debug":
             words.append(f"FLAVOUR={self.options.flavour}")
         words.append(f"SEED={self.options.seed}")
@@ -101,7 +102,12 @@ class Run:
                     self._leave(guest, name, group)
             finally:
                 guest.finish()
-            self._late(guest, name)
+            self._late(guest, name, group)
+
+    def _label(self, name, group, what):
+        label = f"{group[0].name if len(group) == 1 else name}/{what}"
+        self._members[label] = ",".join(suite.name for suite in group)
+        return label
 
     def _lost(self, suite, detail):
         self.report.started(suite.name)
@@ -151,7 +157,7 @@ class Run:
     def _leave(self, guest, name, group):
         """The end of a boot is a test too: modules can be removed, and nothing
         that they allocated is left."""
-        label = f"{group[0].name}/end" if len(group) == 1 else f"{name}/end"
+        label = self._label(name, group, "end")
         self.report.started(label)
         results = []
         try:
@@ -167,12 +173,13 @@ class Run:
             results.append(splat_result(found, "the end of the boot"))
         self.report.finished(label, name, results)
 
-    def _late(self, guest, name):
+    def _late(self, guest, name, group):
         """Reports that came while the guest powered off."""
         late = guest.new_splats()
         if late:
-            self.report.started(f"{name}/power-off")
-            self.report.finished(f"{name}/power-off", name, [splat_result(found, "power off") for found in late])
+            label = self._label(name, group, "power-off")
+            self.report.started(label)
+            self.report.finished(label, name, [splat_result(found, "power off") for found in late])
 
     def _leak_results(self, guest, text):
         hz = config_hz(self.env.kernel("debug"))
