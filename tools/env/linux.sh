@@ -114,13 +114,13 @@ shrink_kernel() {
 }
 
 # Called when the script ends, however it does.
-resume_part= resume_key=
+resume_part='' resume_key=''
 mark_resume() {
 	if [ -n "$interrupted" ] && [ -d "$resume_part" ]; then echo "$resume_key" >"$resume_part/.resume"; fi
 }
 
 build_kernel() {
-	local flavour=$1 dir part key total resumed= log=$CACHE/logs/kernel-$1.log
+	local flavour=$1 dir part key total resumed='' log=$CACHE/logs/kernel-$1.log
 	dir=$(kernel_dir "$flavour")
 	if [ ! -d "$dir" ]; then
 		key=$(kernel_key "$flavour")
@@ -138,7 +138,7 @@ build_kernel() {
 		rm -f "$part/.resume"
 		resume_part=$part resume_key=$key
 		run_logged "kernel ($flavour)" "$log" count_kbuild "$total" make_kernel "$flavour" "$part"
-		resume_part=
+		resume_part=''
 		if [ -z "$resumed" ]; then count_lines "$log" >"$CACHE/logs/kernel-$flavour.objects"; fi
 		publish "$part" "$dir"
 	fi
