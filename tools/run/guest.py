@@ -27,7 +27,8 @@ class Guest:
     # What a command gets beyond its own limit, before the guest counts as hung.
     MARGIN = 20
 
-    def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra="", slow=1):
+    def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra="", slow=1,
+                 terminal=False):
         self.variant = variant
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
@@ -46,38 +47,43 @@ class Guest:
         args = machine.command(
             env.qemu, variant, env.kernel_image(flavour), initrd, command_line, icount=icount, memory=memory
         )
-        args += self._channels()
+        args += self._channels(terminal)
         if disk:
             args += ["-drive", f"if=none,id=input,format=raw,readonly=on,file={disk.replace(',', ',,')}"]
             args += ["-device", "virtio-blk-pci,drive=input,serial=input"]
         with open(os.path.join(folder, "command"), "w") as out:
             out.write(" ".join(args) + "\n")
         self._stderr = open(os.path.join(folder, "qemu.log"), "wb")
-        self._process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=self._stderr)
+        streams = {} if terminal else {"stdin": subprocess.DEVNULL, "stdout": self._stderr}
+        self._process = subprocess.Popen(args, stderr=self._stderr, **streams)
         self._lines = queue.Queue()
         try:
             self.qmp = qmp.Qmp(self._socket("qmp"), alive=lambda: self._process.poll() is None)
             self._run = qmp.connect(self._socket("run"), 10)
             self._host = qmp.connect(self._socket("host"), 10)
-            self._serial = qmp.connect(self._socket("serial"), 10)
+            self._serial = None if terminal else qmp.connect(self._socket("serial"), 10)
         except (qmp.QmpError, ValueError) as error:
             self._process.kill()
             self._process.wait()
             raise GuestDied(f"QEMU did not start: {error}\n{self._tail('qemu.log')}") from error
         threading.Thread(target=self._read_run, daemon=True).start()
-        threading.Thread(target=self._drain_serial, daemon=True).start()
+        if self._serial:
+            threading.Thread(target=self._drain_serial, daemon=True).start()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _socket(self, name):
         return os.path.join(self._sockets, name)
 
-    def _channels(self):
+    def _channels(self, terminal):
         args = ["-chardev", f"socket,id=qmp,path={self._socket('qmp')},server=on,wait=off"]
         args += ["-mon", "chardev=qmp,mode=control"]
-        # A socket and not a file: a hung guest is asked for its blocked tasks
-        # over the serial line.
-        args += ["-chardev", f"socket,id=serial,path={self._socket('serial')},server=on,wait=off,"
-                 f"logfile={self.log_path.replace(',', ',,')}"]
+        log = f"logfile={self.log_path.replace(',', ',,')}"
+        if terminal:
+            args += ["-chardev", f"stdio,id=serial,mux=on,signal=off,{log}", "-mon", "chardev=serial,mode=readline"]
+        else:
+            # A socket and not a file: a hung guest is asked for its blocked
+            # tasks over the serial line.
+            args += ["-chardev", f"socket,id=serial,path={self._socket('serial')},server=on,wait=off,{log}"]
         args += ["-serial", "chardev:serial", "-device", "virtio-serial-pci,id=channels"]
         for name in ("run", "host"):
             args += ["-chardev", f"socket,id={name},path={self._socket(name)},server=on,wait=off"]
@@ -235,6 +241,10 @@ class Guest:
 
     # -- The end ---------------------------------------------------------------------------------
 
+    def wait(self):
+        """Until the guest ends by itself; returns QEMU's exit status."""
+        return self._process.wait()
+
     def finish(self):
         """Powers off; kills what does not."""
         try:
@@ -249,7 +259,7 @@ class Guest:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for sock in (self._run, self._host, self._serial):
+        for sock in filter(None, (self._run, self._host, self._serial)):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -2,12 +2,12 @@
 """make shell: an interactive guest on the user's terminal."""
 
 import os
-import subprocess
 import sys
 
 import environment
 import image
 import machine
+from guest import Guest, GuestDied
 
 
 def main():
@@ -17,13 +17,16 @@ def main():
         sys.exit(f"error: MACHINE: no machine '{name}'; there are {', '.join(machine.VARIANTS)}")
     variant = machine.VARIANTS[name]
     initrd = image.make(env, flavour, os.path.join(env.build, f"guest/initramfs-{flavour}"))
-    command_line = machine.kernel_command_line(variant, flavour, "quiet hlrs.mode=shell")
-    args = machine.command(env.qemu, variant, env.kernel_image(flavour), initrd, command_line)
-    # Ctrl-A x ends the machine, Ctrl-A c is QEMU's monitor.
-    args += ["-chardev", "stdio,id=terminal,mux=on,signal=off", "-serial", "chardev:terminal"]
-    args += ["-mon", "chardev=terminal,mode=readline"]
     print(f"Starting {variant.about}, {flavour} kernel. Ctrl-A x ends it.", flush=True)
-    sys.exit(subprocess.run(args, check=False).returncode)
+    try:
+        guest = Guest(
+            env, variant, flavour, initrd, os.path.join(env.logs, "shell"), extra="quiet hlrs.mode=shell", terminal=True
+        )
+    except GuestDied as error:
+        sys.exit(f"error: {error}")
+    status = guest.wait()
+    guest.kill()
+    sys.exit(status)
 
 
 if __name__ == "__main__":
