@@ -55,6 +55,14 @@ class Kinds(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual(detect(line).splats, [])
 
+    def test_defects_of_the_kernel_are_known_by_all_their_marks(self):
+        warning = "WARNING: at pci_stop_and_remove_bus_device+0x45/0x50, CPU#1: sh/3"
+        trace = ["Call Trace:", " sriov_disable+0x53/0x180", " pci_device_remove+0x5e/0xe0"]
+
+        self.assertEqual(detect(warning, *trace).splats, [])
+        self.assertEqual(len(detect(warning, *trace[:2]).splats), 1)
+        self.assertEqual(len(detect(warning, *trace, "---[ end trace 0 ]---", "WARNING: x").splats), 1)
+
     def test_serial_line_ends_and_caller_are_understood(self):
         detector = detect("[    1.000000][   T12] WARNING: x\r")
         self.assertEqual(detector.splats[0].lines, ["WARNING: x"])

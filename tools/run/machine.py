@@ -15,14 +15,14 @@ class Variant:
     about: str
     switch: bool = True
     iommu: bool = False
-    aperture: str = ""
+    aperture: int = 0
 
 
 VARIANTS = {
     variant.name: variant
     for variant in (
         Variant("switch", "two accelerators below one PCIe switch"),
-        Variant("small", "the same, with an aperture of a quarter of the memory", aperture="64M"),
+        Variant("small", "the same, with an aperture of a quarter of the memory", aperture=64 * MIB),
         Variant("iommu", "the same, behind an emulated Intel IOMMU", iommu=True),
         Variant("ports", "each accelerator on a root port of its own", switch=False),
         Variant("iommu-ports", "root ports, behind an emulated Intel IOMMU", switch=False, iommu=True),
@@ -45,7 +45,7 @@ def accelerator(variant, name):
         "driver": "hlrs",
         "id": name,
         "bus": SLOTS[name][1],
-        "lmem": "256M",
+        "lmem": 256 * MIB,
         "total-vfs": 7,
         "link": PEER[name],
     }

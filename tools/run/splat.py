@@ -37,6 +37,16 @@ _HEADLINES = [
 ]
 _HEADLINES = [(kind, re.compile(pattern)) for kind, pattern in _HEADLINES]
 
+# Defects of the kernel itself, seen with any driver: reports in which all of
+# the patterns occur. docs/building.md says more about each.
+_KNOWN = [
+    # pciehp takes its reset_lock again while it holds pci_rescan_remove_lock.
+    (r"possible circular locking", r"reset_lock", r"pciehp_unconfigure_device"),
+    # pci_disable_sriov() asserts a lock that a driver cannot take in remove().
+    (r"WARNING: at pci_stop_and_remove_bus_device\+", r"sriov_disable\+", r"pci_device_remove\+"),
+]
+_KNOWN = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN]
+
 _TIME = re.compile(r"^\[\s*(\d+\.\d+)\](?:\[[^]]*\])?\s?(.*)$")
 _MARK = re.compile(r"hlrs-test: (begin|end) (.*)$")
 # Requested failures announce themselves, with a stack trace; they are no report.
@@ -52,15 +62,22 @@ class Splat:
     lines: list = field(default_factory=list)
 
 
+    def is_known(self):
+        """Whether this is a defect of the kernel that no driver can help."""
+        return any(
+            all(any(pattern.search(line) for line in self.lines) for pattern in patterns) for patterns in _KNOWN
+        )
+
+
 class Detector:
-    """Feed it the lines of a log; splats collects the reports."""
+    """Feed it the lines of a log; splats are the reports, less the known."""
 
     MAX_LINES = 60
     # Lines of one report follow each other closely.
     MAX_GAP = 1.0
 
     def __init__(self):
-        self.splats = []
+        self.reports = []
         self.running = []
         self.spans = []
         self.time = 0.0
@@ -98,12 +115,16 @@ class Detector:
         if kind and (self._open is None or (self._ended and kind != "stack trace")):
             self._open = Splat(kind, self.running[-1] if self.running else None, self.time)
             self._ended = False
-            self.splats.append(self._open)
+            self.reports.append(self._open)
         if self._open:
             if len(self._open.lines) < self.MAX_LINES:
                 self._open.lines.append(text)
             if _END.search(text) and len(self._open.lines) > 1:
                 self._ended = True
+
+    @property
+    def splats(self):
+        return [report for report in self.reports if not report.is_known()]
 
     def test_at(self, time):
         """The innermost test that was running at a time of the guest."""
