@@ -43,7 +43,7 @@ class Guest:
         self._sockets = tempfile.mkdtemp(prefix="hlrs-")
         for name in ("kernel.log", "qemu.log"):
             open(os.path.join(folder, name), "w").close()
-        command_line = machine.kernel_command_line(variant, flavour, extra)
+        command_line = machine.kernel_command_line(variant, flavour, extra, icount=icount)
         args = machine.command(
             env.qemu, variant, env.kernel_image(flavour), initrd, command_line, icount=icount, memory=memory
         )

@@ -6,6 +6,8 @@ hot-pluggable ports whose physical slot numbers are 1 and 2."""
 
 from dataclasses import dataclass
 
+import tsc
+
 MIB = 1 << 20
 
 
@@ -59,7 +61,7 @@ def _device(properties):
     return ["-device", ",".join([properties.pop("driver")] + [f"{k}={v}" for k, v in properties.items()])]
 
 
-def kernel_command_line(variant, flavour, extra=""):
+def kernel_command_line(variant, flavour, extra="", *, icount=False):
     words = [
         "console=ttyS0",
         "printk.devkmsg=on",
@@ -75,6 +77,10 @@ def kernel_command_line(variant, flavour, extra=""):
         words.append("intel_iommu=on")
     if flavour == "debug":
         words += ["kmemleak=on", "sysctl.kernel.hung_task_timeout_secs=30"]
+    # Under -icount the counter counts instructions, and Linux measures it right.
+    rate = None if icount else tsc.khz()
+    if rate:
+        words.append(f"tsc_early_khz={rate}")
     if extra:
         words.append(extra)
     return " ".join(words)
