@@ -244,7 +244,7 @@ fn meaning(operation: Operation, errno: Errno) -> Option<&'static str> {
             "exporter and device have no way to reach each other's memory"
         }
         (O::Sriov, Errno::BUSY) => "virtual functions are enabled or in use; disable them first",
-        (O::Sriov, Errno::INVAL) => "the number is malformed or no multiple of 2 MiB",
+        (O::Sriov, Errno::INVAL) => "the value is not accepted; a quota must be a multiple of 2 MiB",
         (O::Sriov, Errno::NOSPC) => "the card has not enough free memory for these virtual functions",
         (O::Sriov, Errno::RANGE) => "the card has not so many virtual functions, or not so much memory",
         (O::Open | O::Sriov | O::Statistics, Errno::ACCESS | Errno::PERM) => "permission denied",

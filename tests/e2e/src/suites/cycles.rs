@@ -36,21 +36,21 @@ fn a_module_in_use_stays(_: &Context) -> Outcome {
     let count = cards::nodes()?.len();
     let device = cards::first()?;
     check!(
-        driver::unload().is_err(),
+        driver::unload_now().is_err(),
         "the module was removed under an open file"
     );
     let buffer = Place::Visible.create(&device, MIB)?;
     let map = buffer.map()?;
     drop((buffer, device));
     check!(
-        driver::unload().is_err(),
+        driver::unload_now().is_err(),
         "the module was removed under a mapping"
     );
     check_eq!(map.to_vec(0, 8)?, [0; 8]);
     drop(map);
     let dmabuf = Place::Visible.create(&cards::first()?, MIB)?.export()?;
     check!(
-        driver::unload().is_err(),
+        driver::unload_now().is_err(),
         "the module was removed under a dma-buf"
     );
     drop(dmabuf);

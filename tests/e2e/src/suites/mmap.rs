@@ -117,7 +117,7 @@ fn contents_both_ways(context: &Context) -> Outcome {
 /// A buffer of many blocks: every page of the mapping is the right one.
 fn scattered_buffers(_: &Context) -> Outcome {
     let device = cards::first()?;
-    let mut single: Vec<_> = (0..512)
+    let mut single: Vec<_> = (0..128)
         .map(|_| Place::Visible.create(&device, PAGE as u64))
         .collect::<hlrs::Result<_>>()?;
     let mut keep = false;
@@ -125,7 +125,7 @@ fn scattered_buffers(_: &Context) -> Outcome {
         keep = !keep;
         keep
     });
-    let buffer = Place::Visible.create(&device, 384 * PAGE as u64)?;
+    let buffer = Place::Visible.create(&device, 96 * PAGE as u64)?;
     let mut map = buffer.map()?;
     let pages = map.len() / PAGE;
     for page in 0..pages {

@@ -153,7 +153,7 @@ fn demo_says_what_is_wrong(_: &Context) -> Outcome {
     let name = file.name();
     let cases: [(&[&str], i32, &str); 6] = [
         (&["/nowhere"], 1, "/nowhere"),
-        (&[&name, "--bytes", "2"], 1, "1 bytes only"),
+        (&[&name, "--bytes", "2"], 1, "1 of 2 bytes"),
         (&[&name, "--from", "0000:ff:1f.7"], 1, "0000:ff:1f.7"),
         (&[], 2, "usage"),
         (&[&name, "--piece", "0"], 2, "empty"),

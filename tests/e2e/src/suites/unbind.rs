@@ -176,9 +176,10 @@ fn mappings_of_system_memory_are_safe(_: &Context) -> Outcome {
 }
 
 fn with_jobs_in_flight(context: &Context) -> Outcome {
-    let node = cards::first_node()?;
+    let address = cards::first_node()?.address;
     for _ in 0..context.rounds(3, 100) {
-        let device = node.open()?;
+        // Under another number than before, if the old node is still open.
+        let device = driver::wait_node(&address)?.open()?;
         let (a, b) = (
             Place::Lmem.create(&device, 16 * MIB)?,
             Place::System.create(&device, MIB)?,
@@ -196,8 +197,8 @@ fn with_jobs_in_flight(context: &Context) -> Outcome {
             };
             let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
             std::thread::sleep(std::time::Duration::from_millis(20));
-            let bound = Unbound(&node.address);
-            driver::unbind(&node.address)?;
+            let bound = Unbound(&address);
+            driver::unbind(&address)?;
             let ended = threads
                 .into_iter()
                 .map(|t| t.join().unwrap_or(None))
@@ -213,7 +214,7 @@ fn with_jobs_in_flight(context: &Context) -> Outcome {
             );
         }
         drop((a, b, device));
-        let new = driver::wait_node(&node.address)?.open()?;
+        let new = driver::wait_node(&address)?.open()?;
         cards::holds_pattern("after it", &Place::Lmem.create(&new, 16 * MIB)?, 0)?;
     }
     Ok(())
@@ -297,14 +298,14 @@ fn with_virtual_functions(_: &Context) -> Outcome {
 }
 
 fn many_times(context: &Context) -> Outcome {
-    let node = cards::first_node()?;
+    let address = cards::first_node()?.address;
     for round in 0..context.rounds(10, 500) {
-        let device = node.open()?;
+        let device = driver::wait_node(&address)?.open()?;
         let buffer = Place::Visible.create(&device, 2 * MIB)?;
         let map = buffer.map()?;
         let _job = buffer.fill_async(0, buffer.size(), u64::from(round))?;
-        let bound = Unbound(&node.address);
-        driver::unbind(&node.address)?;
+        let bound = Unbound(&address);
+        driver::unbind(&address)?;
         // In either order: files before the new probe, or after it.
         if round % 2 == 0 {
             drop((map, buffer, device));
@@ -313,7 +314,7 @@ fn many_times(context: &Context) -> Outcome {
             drop(bound);
             drop((map, buffer, device));
         }
-        driver::wait_node(&node.address)?;
+        driver::wait_node(&address)?;
     }
     Ok(())
 }

@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use hlrs::Node;
 
@@ -73,14 +76,27 @@ pub fn program(name: &str, arguments: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Unloads the driver and the crate that it uses.
-pub fn unload() -> Outcome {
+/// Unloads the driver and the crate that it uses, at once.
+pub fn unload_now() -> Outcome {
     for module in ["hlrs_nic", "hlrs_vfio_pci", "hlrs", "dma_buf_ic"] {
         if Path::new("/sys/module").join(module).exists() {
             program("rmmod", &[module])?;
         }
     }
     Ok(())
+}
+
+/// As [`unload_now`], but waits until nothing uses the modules any more: a job
+/// in flight does so for a while after its files are closed.
+pub fn unload() -> Outcome {
+    let start = Instant::now();
+    loop {
+        let result = unload_now();
+        if result.is_ok() || start.elapsed() > REACTION {
+            return result;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Loads the driver and waits for as many accelerators as there are devices.

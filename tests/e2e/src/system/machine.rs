@@ -3,6 +3,8 @@
 //! guest's program `hlrs-machine` talks to the host.
 
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use hlrs::Node;
 
@@ -15,6 +17,11 @@ use crate::harness::Stop;
 use crate::skip;
 
 const PROGRAM: &str = "hlrs-machine";
+
+/// After it has let a device go, the kernel waits a second for the slot to lose
+/// its power and switches its lamp off then. What is plugged in before that is
+/// switched off with it.
+const POWER_OFF: Duration = Duration::from_millis(2500);
 
 /// Names of the accelerators outside.
 const NAMES: [&str; 2] = ["acc0", "acc1"];
@@ -73,7 +80,9 @@ impl Slot {
 
     fn wait_gone(&self) -> Outcome {
         let what = format!("{} disappears", self.address);
-        wait_until(&what, REACTION, || !driver::pci(&self.address).exists())
+        wait_until(&what, REACTION, || !driver::pci(&self.address).exists())?;
+        thread::sleep(POWER_OFF);
+        Ok(())
     }
 
     /// Puts it back and waits for its node.

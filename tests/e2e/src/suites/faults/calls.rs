@@ -215,7 +215,6 @@ fn operations(context: &Context) -> Outcome {
 fn export_and_import(_: &Context) -> Outcome {
     let injection = Injection::new()?;
     let (a, b) = cards::two()?;
-    let used = cards::used(&a)?;
     let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
     // A new buffer each time, because a buffer keeps its dma-buf.
     each("export", &injection, &mut || {
@@ -230,8 +229,8 @@ fn export_and_import(_: &Context) -> Outcome {
         window.crc32c(0, 4096).map(drop).map_err(failed)
     })?;
     cards::holds_pattern("through an import", &b.import(&dmabuf)?, 0x44)?;
-    drop((buffer, dmabuf));
-    check_eq!(cards::used(&a)?, used, "memory in use after the failures");
+    // Handles and descriptors whose numbers could not be copied out stay until
+    // this process ends; the harness looks at the memory then.
     Ok(())
 }
 

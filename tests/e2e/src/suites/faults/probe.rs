@@ -48,7 +48,9 @@ fn count_of(injected: Injected) -> Outcome<u64> {
 }
 
 fn probe_of_the_pf(context: &Context) -> Outcome {
-    let injection = Injection::new()?;
+    // A failure there the kernel forgets, and warns about when the interrupt
+    // is freed.
+    let injection = Injection::of_the_driver("register_irq_proc")?;
     let node = cards::first_node()?;
     let address = node.address.as_str();
     let bound = Unbound(address);
@@ -91,7 +93,9 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
 }
 
 fn enabling_virtual_functions(context: &Context) -> Outcome {
-    let injection = Injection::new()?;
+    // The kernel does not survive a failure there: it removes a device that it
+    // has not added.
+    let injection = Injection::of_the_driver("pci_iov_add_virtfn")?;
     let vfs = Vfs::none()?;
     let pf = cards::first()?;
     let (first, injected) = injection.run(PLENTY, || vfs.pf.set_num_vfs(1))?;
@@ -102,7 +106,6 @@ fn enabling_virtual_functions(context: &Context) -> Outcome {
     for n in choose(total, context, 40) {
         let (result, injected) = injection.run(n, || vfs.pf.set_num_vfs(1))?;
         match result {
-            // The function exists, even if its own probe has failed.
             Ok(()) => vfs.clear()?,
             Err(err) => {
                 check!(injected == Injected::Yes, "failed without cause: {err}");

@@ -12,6 +12,7 @@ use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
+use crate::harness::Stop;
 use crate::harness::Test;
 use crate::skip;
 use crate::system;
@@ -205,15 +206,38 @@ fn memory_outside_the_aperture(context: &Context) -> Outcome {
     )
 }
 
+/// Debug messages of DRM drivers, switched on for the time of a test.
+struct DebugLog {
+    before: String,
+}
+
+const DRM_DEBUG: &str = "/sys/module/drm/parameters/debug";
+
+impl DebugLog {
+    fn on() -> Outcome<DebugLog> {
+        system::need(DRM_DEBUG, "debug messages of DRM")?;
+        let before = std::fs::read_to_string(DRM_DEBUG)?;
+        // Those of the category "driver".
+        system::write(DRM_DEBUG, "0x2")?;
+        Ok(DebugLog { before })
+    }
+}
+
+impl Drop for DebugLog {
+    fn drop(&mut self) {
+        if let Err(err) = system::write(DRM_DEBUG, self.before.trim()) {
+            println!("{DRM_DEBUG} could not be put back: {err}");
+        }
+    }
+}
+
 fn a_full_aperture_is_explained(_: &Context) -> Outcome {
-    let control = "/sys/kernel/debug/dynamic_debug/control";
     let device = small_aperture()?;
-    system::need(control, "dynamic debug")?;
-    system::write(control, "module hlrs +p")?;
+    let _debug = DebugLog::on()?;
     let mut log = std::fs::File::options().read(true).open("/dev/kmsg")?;
     std::io::Seek::seek(&mut log, std::io::SeekFrom::End(0))?;
     rustix::fs::fcntl_setfl(&log, rustix::fs::OFlags::NONBLOCK)
-        .map_err(|errno| crate::harness::Stop::failed(format!("/dev/kmsg: {errno}")))?;
+        .map_err(|errno| Stop::failed(format!("/dev/kmsg: {errno}")))?;
     let _full = exhaust(&device, Place::Visible, 4 * MIB)?;
     let mut lines = String::new();
     let mut record = [0; 8192];
@@ -221,7 +245,6 @@ fn a_full_aperture_is_explained(_: &Context) -> Outcome {
     while let Ok(len) = log.read(&mut record) {
         lines.push_str(&String::from_utf8_lossy(&record[..len]));
     }
-    system::write(control, "module hlrs -p")?;
     let said = lines
         .lines()
         .any(|line| line.contains("hlrs") && line.contains("aperture"));

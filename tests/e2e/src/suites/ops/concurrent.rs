@@ -94,7 +94,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
         .iter()
         .map(|p| p.create(&device, size))
         .collect::<hlrs::Result<Vec<_>>>()?;
-    for round in 0..context.rounds(20, 1000) {
+    for round in 0..context.rounds(8, 1000) {
         let pattern = random.next();
         let _fill = chain[0].fill_async(0, size, pattern)?;
         for pair in chain.windows(2) {
@@ -114,7 +114,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
 
 fn more_jobs_than_a_ring_holds(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let count = u64::from(context.rounds(4000, 100_000));
+    let count = u64::from(context.rounds(1500, 100_000));
     let cell = 64;
     let size = (count * cell).next_multiple_of(4096);
     let buffer = Place::Lmem.create(&device, size)?;
@@ -208,7 +208,7 @@ fn operations_under_signals(context: &Context) -> Outcome {
 
 fn threads(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let rounds = context.rounds(30, 3000);
+    let rounds = context.rounds(12, 3000);
     std::thread::scope(|scope| {
         let work = |thread: u64| -> Outcome {
             let mut random = Random::new(context.seed.wrapping_add(thread));

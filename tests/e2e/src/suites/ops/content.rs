@@ -95,15 +95,16 @@ fn copy_at_every_phase(context: &Context) -> Outcome {
 }
 
 fn copy_between_all_places(context: &Context) -> Outcome {
+    const LEN: u64 = 200_000 / 4096 * 4096;
     let device = cards::first()?;
     let mut random = Random::new(context.seed);
     for from in Place::ALL {
-        let source = Model::new(from.create(&device, MIB)?, &mut random)?;
+        let source = Model::new(from.create(&device, LEN)?, &mut random)?;
         for to in Place::ALL {
-            let mut target = Model::new(to.create(&device, MIB + 4096)?, &mut random)?;
+            let mut target = Model::new(to.create(&device, LEN + 4096)?, &mut random)?;
             for _ in 0..8 {
-                let (at, size) = random.range(MIB);
-                let to = random.below(MIB + 4096 - size + 1);
+                let (at, size) = random.range(LEN);
+                let to = random.below(LEN + 4096 - size + 1);
                 target.buffer.copy_from(to, &source.buffer, at, size)?;
                 target.bytes[to as usize..(to + size) as usize]
                     .copy_from_slice(source.slice(at, size));
@@ -151,11 +152,11 @@ fn checksum_of_known_text(_: &Context) -> Outcome {
 fn checksum_in_parts(context: &Context) -> Outcome {
     let device = cards::first()?;
     let mut random = Random::new(context.seed);
-    let model = Model::new(Place::Lmem.create(&device, 3 * MIB)?, &mut random)?;
+    let model = Model::new(Place::Lmem.create(&device, MIB)?, &mut random)?;
     let size = model.buffer.size();
     let whole = hlrs::crc32c(0, &model.bytes);
     check_eq!(model.buffer.crc32c(0, size)?, whole);
-    for _ in 0..10 {
+    for _ in 0..4 {
         let mut crc = 0;
         let mut offset = 0;
         while offset < size {
@@ -165,7 +166,7 @@ fn checksum_in_parts(context: &Context) -> Outcome {
         }
         check_eq!(crc, whole, "CRC32C in parts");
     }
-    for _ in 0..100 {
+    for _ in 0..40 {
         let (offset, part) = random.range(size);
         let expected = hlrs::crc32c(0, model.slice(offset, part));
         check_eq!(
@@ -208,11 +209,11 @@ fn random_operations(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let mut models = Vec::new();
     for place in Place::ALL {
-        for size in [4096, 300 * 4096] {
+        for size in [4096, 100 * 4096] {
             models.push(Model::new(place.create(&device, size)?, &mut random)?);
         }
     }
-    for round in 0..context.rounds(6, 500) {
+    for round in 0..context.rounds(3, 500) {
         for _ in 0..60 {
             let n = random.below(models.len() as u64) as usize;
             let (offset, size) = random.range(models[n].buffer.size());

@@ -32,7 +32,7 @@ impl Input {
         let len = bytes.unwrap_or(size);
         if len > size {
             return Err(Failure(format!(
-                "{name} has {size} bytes only, {len} were asked for"
+                "{name} is shorter than that: {size} of {len} bytes"
             )));
         }
         Ok(Input { file, name, len })
