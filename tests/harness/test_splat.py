@@ -15,7 +15,7 @@ HEADLINES = {
     "debug objects": "ODEBUG: free active (active state 0) object: 00 object type: timer_list",
     "reference count": "refcount_t: underflow; use-after-free.",
     "DMA-API": "DMA-API: hlrs 0000:03:00.0: device driver has pending DMA allocations while released",
-    "kmemleak": "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    "kmemleak": "unreferenced object 0xffff888003d57800 (size 192):",
     "list corruption": "list_del corruption. prev->next should be 0, but was 1",
     "Rust panic": "rust_kernel: panicked at drivers/accel/hlrs/x.rs:1:2:",
     "BUG": "kernel BUG at lib/x.c:10!",
@@ -31,6 +31,8 @@ QUIET = [
     "ODEBUG: selftest passed",
     "kmemleak: Kernel memory leak detector initialized (mem pool available: 1)",
     "kmemleak: Automatic memory scanning thread started",
+    # The harness reads the report itself.
+    "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
     "hlrs 0000:03:00.0: aperture full, 0 of 4096 bytes free",
     "pcieport 0000:00:02.0: AER: enabled with IRQ 24",
     "hlrs: loading out-of-tree module taints kernel.",
@@ -134,13 +136,16 @@ unreferenced object 0xffff888003d57900 (size 64):
 """
 
     def test_split_and_timed(self):
-        start = -300 * 250 & 0xFFFFFFFF
-        found = leaks(self.REPORT, start, 250)
-        self.assertEqual([time for time, _ in found], [3.0, 4.0])
+        found = leaks(self.REPORT, (4294893546, 12.0), 250)
+        self.assertEqual([time for time, _ in found], [10.0, 11.0])
         self.assertEqual([len(lines) for _, lines in found], [4, 2])
 
+    def test_agent_notes_jiffies(self):
+        detector = detect("[   12.000000] hlrs-test: jiffies 4294893546")
+        self.assertEqual(detector.jiffies, (4294893546, 12.0))
+
     def test_nothing(self):
-        self.assertEqual(leaks("", 0, 250), [])
+        self.assertEqual(leaks("", None, 250), [])
 
 
 if __name__ == "__main__":

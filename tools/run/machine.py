@@ -76,7 +76,13 @@ def kernel_command_line(variant, flavour, extra="", *, icount=False):
     if variant.iommu:
         words.append("intel_iommu=on")
     if flavour == "debug":
-        words += ["kmemleak=on", "sysctl.kernel.hung_task_timeout_secs=30"]
+        words += [
+            "kmemleak=on",
+            # Without it the allocator keeps allocated objects' addresses in
+            # its per-processor arrays, and kmemleak takes these for references.
+            "slab_debug=F",
+            "sysctl.kernel.hung_task_timeout_secs=30",
+        ]
     # Under -icount the counter counts instructions, and Linux measures it right.
     rate = None if icount else tsc.khz()
     if rate:

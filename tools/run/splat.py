@@ -24,7 +24,7 @@ _HEADLINES = [
     ("reference count", r"refcount_t: "),
     ("DMA-API", r"DMA-API: (?!preallocated|debugging enabled|dma_debug_entry pool grown)"),
     ("kmemleak", r"unreferenced object 0x"),
-    ("kmemleak", r"kmemleak: (?!Kernel memory leak detector initialized|Automatic memory scanning)"),
+    ("kmemleak", r"kmemleak: (?!Kernel memory leak detector initialized|Automatic memory scanning|\d+ new suspected)"),
     ("list corruption", r"list_(add|del)[a-z_]* corruption"),
     ("bad page", r"BUG: Bad (page|rss)"),
     ("Rust panic", r"rust_kernel: panicked"),
@@ -48,7 +48,7 @@ _KNOWN = [
 _KNOWN = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN]
 
 _TIME = re.compile(r"^\[\s*(\d+\.\d+)\](?:\[[^]]*\])?\s?(.*)$")
-_MARK = re.compile(r"hlrs-test: (begin|end) (.*)$")
+_MARK = re.compile(r"hlrs-test: (begin|end|jiffies) (.*)$")
 # Requested failures announce themselves, with a stack trace; they are no report.
 _REQUESTED = re.compile(r"FAULT_INJECTION: forcing a failure")
 _END = re.compile(r"(---\[ end trace|</TASK>|^=+$)")
@@ -81,6 +81,8 @@ class Detector:
         self.running = []
         self.spans = []
         self.time = 0.0
+        # A pair of jiffies and the log's time, as the agent noted it.
+        self.jiffies = None
         self._open = None
         self._ended = False
         self._requested = False
@@ -139,6 +141,10 @@ class Detector:
         return [(start, name) for name, start in zip(self.running, self._last)]
 
     def _mark(self, what, name):
+        if what == "jiffies":
+            if name.isdigit():
+                self.jiffies = (int(name), self.time)
+            return
         if what == "begin":
             self.running.append(name)
             self._last.append(self.time)
@@ -159,8 +165,10 @@ class Detector:
         return None
 
 
-def leaks(text, boot_jiffies, hz):
-    """Splits a kmemleak report into (time, lines); time since boot in seconds."""
+def leaks(text, jiffies, hz):
+    """Splits a kmemleak report into (time, lines), in the time of the log;
+    jiffies is what a Detector noted."""
+    known, then = jiffies or (0, 0.0)
     found = []
     for line in text.splitlines():
         if line.startswith("unreferenced object"):
@@ -168,7 +176,7 @@ def leaks(text, boot_jiffies, hz):
         if not found:
             continue
         found[-1][1].append(line)
-        jiffies = re.search(r"jiffies (\d+)", line)
-        if jiffies:
-            found[-1][0] = ((int(jiffies.group(1)) - boot_jiffies) & 0xFFFFFFFF) / hz
+        stamp = re.search(r"jiffies (\d+)", line)
+        if stamp:
+            found[-1][0] = then + (int(stamp.group(1)) - known) / hz
     return [(time, lines) for time, lines in found]

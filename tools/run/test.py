@@ -183,7 +183,7 @@ class Run:
 
     def _leak_results(self, guest, text):
         hz = config_hz(self.env.kernel("debug"))
-        found = splat.leaks(text, -300 * hz & 0xFFFFFFFF, hz)
+        found = splat.leaks(text, guest.detector.jiffies, hz)
         if not found:
             return [ktap.Result("no memory is leaked", ktap.PASS)]
         results = []
