@@ -61,7 +61,8 @@ pub unsafe trait Call: Sized {
 }
 
 /// `DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_create)`.
-const BENCH_CREATE: u32 = 3 << 30 | (size_of::<BenchCreate>() as u32) << 16 | 0x64 << 8 | 0x40;
+const BENCH_CREATE: u32 =
+    (3 << 30) | ((size_of::<BenchCreate>() as u32) << 16) | (0x64 << 8) | 0x40;
 
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for BenchCreate {
