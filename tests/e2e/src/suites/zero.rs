@@ -124,11 +124,11 @@ pub fn hoard(node: &str) -> Outcome {
 
 fn system_memory(_: &Context) -> Outcome {
     let device = cards::first()?;
-    for _ in 0..3 {
-        let buffers = (0..16).map(|_| Place::System.create(&device, PIECE));
+    for _ in 0..2 {
+        let buffers = (0..8).map(|_| Place::System.create(&device, MIB));
         for buffer in buffers.collect::<hlrs::Result<Vec<_>>>()? {
             cards::holds_pattern("system memory handed out", &buffer, 0)?;
-            buffer.fill(0, PIECE, SECRET)?;
+            buffer.fill(0, MIB, SECRET)?;
         }
     }
     Ok(())

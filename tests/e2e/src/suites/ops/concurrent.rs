@@ -114,7 +114,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
 
 fn more_jobs_than_a_ring_holds(context: &Context) -> Outcome {
     let device = cards::first()?;
-    let count = u64::from(context.rounds(1500, 100_000));
+    let count = u64::from(context.rounds(1100, 100_000));
     let cell = 64;
     let size = (count * cell).next_multiple_of(4096);
     let buffer = Place::Lmem.create(&device, size)?;

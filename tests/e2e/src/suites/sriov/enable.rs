@@ -35,7 +35,7 @@ fn every_number_of_functions(_: &Context) -> Outcome {
     let vfs = Vfs::none()?;
     let total = vfs.pf.total_vfs()?;
     check_eq!(total, 7, "functions of the test machine's accelerators");
-    for count in 1..=total {
+    for count in [1, 2, total - 1, total] {
         vfs.set(count)?;
         check_eq!(vfs.pf.num_vfs()?, count);
         let nodes = hlrs::list()?;
@@ -178,7 +178,7 @@ fn with_buffers_live(context: &Context) -> Outcome {
     let kept = Place::Visible.create(&pf, 8 * MIB)?;
     let bytes = cards::randomize(&kept, &mut random)?;
     let map = kept.map()?;
-    for round in 0..context.rounds(8, 50) {
+    for round in 0..context.rounds(3, 50) {
         let count = 1 + random.below(7) as u32;
         vfs.set(count)?;
         let mut live = Vec::new();
