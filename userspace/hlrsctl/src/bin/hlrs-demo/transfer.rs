@@ -68,14 +68,13 @@ pub fn run(input: &mut Input, from: &Card, to: &Card, limit: Option<u64>) -> Res
     let piece = source.size().min(limit.unwrap_or(u64::MAX));
     let count = input.len().div_ceil(piece);
     if count > 1 {
+        let why = match limit {
+            Some(_) => "as asked",
+            None => "because the cards have no more memory free",
+        };
         println!(
-            "  The input goes in {count} pieces of up to {}: that is what {} for it.",
-            Size(piece),
-            if limit.is_some() {
-                "was asked"
-            } else {
-                "the cards have free"
-            },
+            "  The input goes in {count} pieces of up to {}, {why}.",
+            Size(piece)
         );
     }
     let dmabuf = source.export()?;
