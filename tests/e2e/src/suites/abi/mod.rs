@@ -2,7 +2,9 @@
 //! The ioctl interface as such: what each refuses, and with which error.
 
 mod calls;
+mod handles;
 mod memory;
+mod operations;
 mod query;
 
 use crate::harness::Test;
@@ -10,6 +12,8 @@ use crate::harness::Test;
 pub fn tests() -> Vec<Test> {
     let mut tests = query::tests();
     tests.extend(memory::tests());
+    tests.extend(operations::tests());
+    tests.extend(handles::tests());
     tests.extend(calls::tests());
     tests
 }
