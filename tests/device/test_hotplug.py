@@ -72,6 +72,13 @@ def orderly_unplug(m):
 
 
 @test()
+def unplug_when_switched_off(m):
+    """As a driver leaves it: no BAR decodes, no bus mastering."""
+    m.accel[0].pci.set(pci.COMMAND, 0, 2)
+    unplug(m, 0)
+
+
+@test()
 def unplug_in_flight(m):
     busy(m, 0)
     unplug(m, 0)

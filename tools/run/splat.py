@@ -32,7 +32,7 @@ _HEADLINES = [
     ("Oops", r"(Oops: |general protection fault|Unable to handle kernel|stack segment:|double fault:|int3: )"),
     ("panic", r"Kernel panic"),
     ("WARNING", r"WARNING: "),
-    ("duplicate name", r"(sysfs: cannot create duplicate filename|kobject_add_internal failed)"),
+    ("duplicate name", r"(sysfs: cannot create duplicate filename|kobject_add_internal failed for .* with -EEXIST)"),
     ("stack trace", r"Call Trace:"),
 ]
 _HEADLINES = [(kind, re.compile(pattern)) for kind, pattern in _HEADLINES]

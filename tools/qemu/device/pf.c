@@ -105,9 +105,9 @@ static void hlrs_pf_realize(PCIDevice *dev, Error **errp)
     memory_region_add_subregion(&pf->fn.bar_lmem, 0, &pf->lmem_window);
 
     if (pf->total_vfs && !hlrs_pf_init_sriov(pf, errp)) {
+        hlrs_lmem_exit(pf);
         memory_region_del_subregion(&pf->fn.bar_lmem, &pf->lmem_window);
         hlrs_fn_exit(&pf->fn);
-        hlrs_lmem_exit(pf);
         return;
     }
     hlrs_abort_install(pci_get_bus(dev));
@@ -121,8 +121,14 @@ static void hlrs_pf_exit(PCIDevice *dev)
     hlrs_link_leave(pf);
     pcie_sriov_pf_exit(dev);
     hlrs_fn_exit(&pf->fn);
-    memory_region_del_subregion(&pf->fn.bar_lmem, &pf->lmem_window);
+    /*
+     * QEMU keeps the flat view of an address space, and with it references to
+     * this device, until the next change of any region. The guest may have
+     * switched everything else off, so the change has to come from here, after
+     * the address space is gone.
+     */
     hlrs_lmem_exit(pf);
+    memory_region_del_subregion(&pf->fn.bar_lmem, &pf->lmem_window);
 }
 
 static void hlrs_pf_finalize(Object *obj)
