@@ -79,6 +79,7 @@ mod exported;
 mod exporter;
 mod exporter_vtable;
 mod importer;
+mod page_map;
 mod sg_table;
 
 pub use attachment::{
@@ -110,6 +111,7 @@ pub use importer::{
     Importer,
     Invalidation, //
 };
+pub use page_map::PageMap;
 pub use sg_table::{
     segments,
     PageBacking,
@@ -252,15 +254,26 @@ impl DmaBuf {
         CStr::from_bytes_until_nul(buf).ok()
     }
 
-    /// Whether the file of the dma-buf was opened for writing.
+    /// The access mode of the file: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
     ///
     /// It applies to all descriptors. The C side enforces it for `mmap()` of userspace only.
-    pub fn is_writable(&self) -> bool {
+    pub fn access_mode(&self) -> u32 {
         // SAFETY: By the type invariant the dma-buf is initialised. The access mode in the flags
         // of a file does not change.
         let flags = unsafe { (*(*self.as_raw()).file).f_flags };
 
-        flags & flags::O_ACCMODE != flags::O_RDONLY
+        flags & flags::O_ACCMODE
+    }
+
+    /// Whether the file of the dma-buf was opened for writing, see [`DmaBuf::access_mode`].
+    pub fn is_writable(&self) -> bool {
+        self.access_mode() != flags::O_RDONLY
+    }
+
+    /// Number of the inode, by which debugfs and `fdinfo` name the buffer.
+    pub fn inode_number(&self) -> u64 {
+        // SAFETY: By the type invariant the dma-buf is initialised; its file has an inode.
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino as u64 }
     }
 
     /// The file of the dma-buf, to be installed at a descriptor that was reserved before.

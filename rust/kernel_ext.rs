@@ -10,11 +10,13 @@ pub mod dma_fence;
 pub mod dma_resv;
 pub mod drm;
 pub mod mm;
+pub mod module_param;
 pub mod p2pdma;
 pub mod pci;
 pub mod sync_file;
 pub mod sysfs;
 pub mod taint;
+pub mod task;
 pub mod workqueue;
 
 /// Prefix of the messages of this crate, which is no module of its own.

@@ -48,6 +48,16 @@ use core::ptr::{
     NonNull, //
 };
 
+mod kernel_map;
+mod retained;
+
+pub use kernel_map::BarMap;
+pub use retained::{
+    init,
+    set_aside,
+    Retained, //
+};
+
 /// How a client reaches the memory of a provider. C: `enum pci_p2pdma_map_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]

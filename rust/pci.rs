@@ -10,6 +10,7 @@
 mod adapter;
 mod device;
 mod irq;
+mod lookup;
 
 pub use self::adapter::{
     Adapter,
@@ -21,3 +22,4 @@ pub use self::device::{
     Sriov, //
 };
 pub use self::irq::Interrupts;
+pub use self::lookup::find_device;

@@ -82,6 +82,11 @@ impl<T: Task> DelayedTask<T> {
         })
     }
 
+    /// What was given to [`DelayedTask::new`].
+    pub fn task(&self) -> &T {
+        &self.task
+    }
+
     /// Runs the task after `delay` jiffies, unless it is pending already. Any context.
     ///
     /// A task that runs now is scheduled again. Does nothing after [`DelayedTask::disable`].

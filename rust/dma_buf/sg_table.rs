@@ -96,13 +96,13 @@ struct Inner {
 }
 
 /// An object of which nothing matters but that it is not dropped.
-struct Keep {
+pub(super) struct Keep {
     object: *mut c_void,
     drop: unsafe fn(*mut c_void),
 }
 
 impl Keep {
-    fn new<P: ForeignOwnable + Send + 'static>(object: P) -> Self {
+    pub(super) fn new<P: ForeignOwnable + Send + 'static>(object: P) -> Self {
         /// # Safety
         ///
         /// `object` must have come from `P::into_foreign()`, and not be used any more.

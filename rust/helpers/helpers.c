@@ -15,5 +15,7 @@
 #include "drm_print.c"
 #include "drm_vma_manager.c"
 #include "fs.c"
+#include "io.c"
 #include "mm.c"
 #include "pci.c"
+#include "sched.c"

@@ -39,6 +39,12 @@ void ext_helper_dma_resv_acquire_fini(struct ww_acquire_ctx *ctx);
 
 long ext_helper_file_count(struct file *file);
 
+void *ext_helper_ioremap_wc(phys_addr_t offset, size_t size);
+void ext_helper_iounmap(void *addr);
+void *ext_helper_vmap_pfn_wc(unsigned long *pfns, unsigned int count);
+void *ext_helper_vmap_pages(struct page **pages, unsigned int count);
+void ext_helper_vunmap(const void *addr);
+
 void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
 void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
 
@@ -53,6 +59,9 @@ bool ext_helper_vma_is_cow_mapping(const struct vm_area_struct *vma);
 int ext_helper_pci_dev_domain_nr(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_upstream_bridge(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev);
+
+void ext_helper_get_current_comm(char *name, size_t size);
+
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
 				   struct address_space *file_mapping);
 u64 ext_helper_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);

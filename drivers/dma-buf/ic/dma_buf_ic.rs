@@ -8,6 +8,9 @@ struct DmaBufIc;
 
 impl kernel::Module for DmaBufIc {
     fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
+        // SAFETY: The modules that use the crate depend on this one, which is loaded once.
+        unsafe { kernel_ext::p2pdma::init() };
+
         Ok(Self)
     }
 }

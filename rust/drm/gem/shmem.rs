@@ -9,6 +9,7 @@ use super::{
     DriverObject,
     Object, //
 };
+use crate::dma_buf::PageBacking;
 use core::{
     ptr,
     ptr::NonNull, //
@@ -247,6 +248,17 @@ impl<T: DriverObject> ShmemPages<T> {
             sgt,
             pages: self,
         })
+    }
+}
+
+// SAFETY: The pages stay the same as long as the object has them.
+unsafe impl<T: DriverObject> PageBacking for ShmemPages<T> {
+    fn pages(&self) -> &[*mut bindings::page] {
+        // Whoever asks may write to them.
+        self.mark_dirty();
+
+        // SAFETY: The array has `count` pages by the type invariants, and does not change.
+        unsafe { core::slice::from_raw_parts(self.pages.as_ptr(), self.count) }
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Object,
     ShmemPages, //
 };
+use crate::dma_buf::DmaBuf;
 use core::marker::PhantomData;
 use kernel::{
     bindings,
@@ -170,6 +171,23 @@ impl VmFault {
     pub fn is_write(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.0.get()).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
+    }
+
+    /// The dma-buf through which the object was mapped, see [`Object::mmap_exported`]; `None` if
+    /// it was mapped through a file of the device.
+    pub fn dma_buf(&self) -> Option<&DmaBuf> {
+        // SAFETY: By the type invariants the VMA is valid, and has a file for all of its life.
+        let file = unsafe { (*self.vma()).vm_file };
+
+        // SAFETY: As above. A VMA of an object is either one of a file of its device, which has
+        // these operations, or of a dma-buf that shares them.
+        if unsafe { (*file).f_op } == unsafe { (*(*(*self.obj()).dev).driver).fops } {
+            return None;
+        }
+
+        // SAFETY: It is the file of a dma-buf, whose private data is the dma-buf, and which the
+        // VMA holds.
+        Some(unsafe { DmaBuf::from_raw((*file).private_data.cast()) })
     }
 
     /// Inserts a page of device memory, at `offset` bytes in `window`.
