@@ -3,6 +3,8 @@
 //! `/sys/kernel/debug/hlrs-<PCI address>/`.
 //!
 //! - `counters`: the device's counters, a line each.
+//! - `exports`: the dma-bufs that were made of buffers of this device, and their importers.
+//! - `owner`: who owns the device, and which importers keep others from owning it.
 //! - `inject`: where the device can inject errors, write one of
 //!   - `hang`: submit a job that never ends,
 //!   - `lose-irq`: drop the next interrupt,
@@ -23,31 +25,36 @@ use kernel::{
 use crate::{
     hw::Hw,
     ops,
+    prime::{
+        self,
+        Exports,
+        Ownership, //
+    },
     queue::CopyQueue,
     regs, //
 };
 
 /// What the files are about.
 pub(crate) struct Files {
-    hw: Arc<Hw>,
-    queue: Arc<CopyQueue>,
+    pub(crate) hw: Arc<Hw>,
+    pub(crate) queue: Arc<CopyQueue>,
+    pub(crate) exports: Arc<Exports>,
+    pub(crate) ownership: Arc<Ownership>,
 }
 
 /// The directory; removed when dropped.
 pub(crate) type Directory = Pin<KBox<Scope<Files>>>;
 
 /// Creates the directory of `dev`. Sleeps. Without debugfs nothing happens. Fails with `ENOMEM`.
-pub(crate) fn directory(dev: &Device, hw: &Arc<Hw>, queue: &Arc<CopyQueue>) -> Result<Directory> {
+pub(crate) fn directory(dev: &Device, files: Files) -> Result<Directory> {
     let name = CString::try_from_fmt(fmt!("hlrs-{}", dev.name()))?;
-    let inject = hw.info.has_inject;
-    let files = Files {
-        hw: hw.clone(),
-        queue: queue.clone(),
-    };
+    let inject = files.hw.info.has_inject;
 
     KBox::pin_init(
         Scope::dir(Ok::<_, Error>(files), &name, move |files, dir| {
             dir.read_callback_file(c"counters", files, &show_counters);
+            dir.read_callback_file(c"exports", files, &show_exports);
+            dir.read_callback_file(c"owner", files, &show_owner);
             if inject {
                 dir.write_only_callback_file(c"inject", files, &inject_error);
             }
@@ -64,6 +71,14 @@ fn show_counters(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn show_exports(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    prime::report_exports(&files.exports, f)
+}
+
+fn show_owner(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    prime::report_owner(&files.ownership, &files.exports, f)
 }
 
 fn inject_error(files: &Files, reader: &mut UserSliceReader) -> Result {

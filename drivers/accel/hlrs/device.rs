@@ -20,7 +20,6 @@ use kernel::{
     time::msecs_to_jiffies, //
 };
 use kernel_ext::{
-    dma_buf::ExportList,
     drm::{
         self,
         gem::IoWindow, //
@@ -32,6 +31,10 @@ use crate::{
     driver::Hlrs,
     hw::Hw,
     lmem::Lmem,
+    prime::{
+        Exports,
+        Ownership, //
+    },
     queue::CopyQueue, //
 };
 
@@ -58,7 +61,9 @@ pub(crate) struct DeviceData {
     /// What peers need to reach BAR 2; [`None`] if they cannot.
     pub(crate) p2p: Option<Arc<p2pdma::Provider>>,
     /// The dma-bufs that buffers of this device were exported as.
-    pub(crate) exports: Arc<ExportList>,
+    pub(crate) exports: Arc<Exports>,
+    /// Who has the device open, and who owns it.
+    pub(crate) ownership: Arc<Ownership>,
     /// Bytes of buffers in system memory.
     pub(crate) system_used: Arc<AtomicU64>,
     /// Whether memory is handed out with what is in it; for benchmarks.
@@ -78,7 +83,8 @@ impl DeviceData {
         queue: Arc<CopyQueue>,
         aperture: IoWindow,
         p2p: Option<Arc<p2pdma::Provider>>,
-        exports: Arc<ExportList>,
+        exports: Arc<Exports>,
+        ownership: Arc<Ownership>,
         system_used: Arc<AtomicU64>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -90,6 +96,7 @@ impl DeviceData {
             aperture,
             p2p,
             exports,
+            ownership,
             resetting <- new_mutex!(false, "hlrs::DeviceData::resetting"),
             reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),
         })

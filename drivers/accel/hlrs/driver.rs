@@ -13,7 +13,6 @@ use kernel::{
     types::ScopeGuard, //
 };
 use kernel_ext::{
-    dma_buf::ExportList,
     drm::{
         self,
         gem::IoWindow, //
@@ -42,8 +41,15 @@ use crate::{
         Hw, //
     },
     ioctl, irq,
-    lmem::Lmem,
-    prime,
+    lmem::{
+        Extent,
+        Lmem, //
+    },
+    prime::{
+        self,
+        Exports,
+        Ownership, //
+    },
     queue::CopyQueue,
     sriov::{
         Admin,
@@ -98,6 +104,26 @@ impl Bound<'_> {
     }
 }
 
+/// Keeps memory that importers of an earlier binding have not let go of from being handed out.
+fn set_aside_retained(lmem: &Arc<Lmem>, pdev: &pci::Device<Core<'_>>) -> Result {
+    let start = pdev.resource_start(hlrs_abi::HLRS_BAR_LMEM)?;
+    let window = start..start + lmem.visible_size();
+
+    p2pdma::set_aside(window, |range| {
+        let extent = Extent {
+            start: range.start - start,
+            len: range.end - range.start,
+        };
+
+        dev_warn!(
+            pdev,
+            "{} bytes of LMEM are set aside: an importer has not let go of them\n",
+            extent.len
+        );
+        Ok(KBox::new(lmem.take(extent)?, GFP_KERNEL)?)
+    })
+}
+
 impl pci::Driver for Hlrs {
     type IdInfo = ();
     type Data<'bound> = Bound<'bound>;
@@ -113,6 +139,7 @@ impl pci::Driver for Hlrs {
             let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)
                 .inspect_err(|_| dev_err!(pdev, "no LMEM: is this a VF without quota?\n"))?;
             let aperture = IoWindow::from_bar(pdev, hlrs_abi::HLRS_BAR_LMEM)?;
+            set_aside_retained(&lmem, pdev)?;
             let p2p = p2pdma::Provider::new(pdev, hlrs_abi::HLRS_BAR_LMEM)
                 .inspect_err(|e| dev_warn!(pdev, "no peer-to-peer DMA: {:?}\n", *e))
                 .ok();
@@ -142,8 +169,17 @@ impl pci::Driver for Hlrs {
                 _ => None,
             };
 
-            let debugfs = debugfs::directory(pdev.as_ref(), &hw, &queue)?;
-            let exports = ExportList::new()?;
+            let exports = Exports::new()?;
+            let ownership = Ownership::new()?;
+            let debugfs = debugfs::directory(
+                pdev.as_ref(),
+                debugfs::Files {
+                    hw: hw.clone(),
+                    queue: queue.clone(),
+                    exports: exports.clone(),
+                    ownership: ownership.clone(),
+                },
+            )?;
             let used = Arc::new(AtomicU64::new(0), GFP_KERNEL)?;
             let data = DeviceData::new(
                 hw.clone(),
@@ -152,6 +188,7 @@ impl pci::Driver for Hlrs {
                 aperture,
                 p2p,
                 exports,
+                ownership,
                 used,
             );
             let drm = drm::UnregisteredDevice::<Hlrs>::new(pdev.as_ref(), data)?;
@@ -214,7 +251,7 @@ impl kernel_ext::pci::Driver for Hlrs {
         dev.begin_reset();
         dev.unmap_all_cpu();
         dev.queue.suspend();
-        prime::invalidate_all(dev);
+        prime::suspend_all(dev);
     }
 
     fn reset_done<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
@@ -234,6 +271,7 @@ impl kernel_ext::pci::Driver for Hlrs {
                 dev.queue.give_up(if e == ENODEV { ENODEV } else { EIO });
             }
         }
+        prime::allow_all(dev);
         dev.end_reset();
     }
 }
@@ -268,6 +306,12 @@ impl drm::Driver for Hlrs {
             hlrs_abi::drm_hlrs_mem_crc32c, 0, ioctl::mem::crc32c),
         (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_WAIT,
             hlrs_abi::drm_hlrs_mem_wait, 0, ioctl::mem::wait),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_EXPORT,
+            hlrs_abi::drm_hlrs_mem_export, 0, ioctl::export::export),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_REVOKE,
+            hlrs_abi::drm_hlrs_mem_revoke, 0, ioctl::export::revoke),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_DEVICE_OWN,
+            hlrs_abi::drm_hlrs_device_own, 0, ioctl::own::own),
     }
 
     fn show_fdinfo(_dev: &HlrsDevice, file: &drm::File<ClientFile>, printer: &mut drm::Printer) {

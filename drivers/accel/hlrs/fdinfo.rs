@@ -33,6 +33,12 @@ pub(crate) fn show(file: &File, printer: &mut Printer) {
         hlrs_abi::HLRS_NR_COPY_QUEUES
     );
 
+    drm_print!(
+        printer,
+        "hlrs-exported:\t{} KiB\n",
+        file.inner().client.exported() >> 10
+    );
+
     let mut system = MemoryStats::default();
     let mut vram = MemoryStats::default();
     file.for_each_object(|buffer| {

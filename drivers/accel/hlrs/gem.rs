@@ -4,12 +4,15 @@
 //!
 //! - [`buffer`]: what they have in common: creation, mapping to user space, their error.
 //! - [`backing`]: where the memory is, and how the device addresses it.
+//! - [`local`]: LMEM of a buffer, and its way into the aperture.
 
 mod backing;
 mod buffer;
+mod local;
 
 pub(crate) use self::backing::{
     Backing,
+    Cut,
     Segment, //
 };
 pub(crate) use self::buffer::{

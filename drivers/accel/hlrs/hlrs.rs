@@ -51,12 +51,48 @@ kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
             default: 5000,
             description: "Time after which a job of the copy queue fails, milliseconds (1 to 600000)",
         },
+        revoke_timeout_ms: u32 {
+            default: 2000,
+            description: "Time that importers get to let go of memory, milliseconds (1 to 60000)",
+        },
+        export_limit_mib: u32 {
+            default: 0,
+            description: "MiB that an open file may have exported at a time; 0: no limit",
+        },
         skip_zeroing: u8 {
             default: 0,
             description: "1: buffers show what their memory held before. For benchmarks only, taints",
         },
     },
 });
+
+kernel_ext::choice_param! {
+    /// What becomes of importers that cannot be revoked.
+    static pinned_importers = ["refuse", "own"];
+    name: c"pinned_importers",
+    info: b"parm=pinned_importers:Importers that cannot be revoked: refuse (default), or own: \
+those of a file that owns the device may attach\0parmtype=pinned_importers:charp\0",
+}
+
+/// Whether importers that cannot be revoked may attach to what the owner of a device exports.
+fn pinned_importers_may_attach() -> bool {
+    pinned_importers.chosen() == 1
+}
+
+/// How long importers may take to let go, milliseconds.
+fn revoke_timeout_ms() -> u32 {
+    module_parameters::revoke_timeout_ms
+        .value()
+        .clamp(1, 60_000)
+}
+
+/// Bytes that an open file may have exported at a time.
+fn export_limit() -> u64 {
+    match module_parameters::export_limit_mib.value() {
+        0 => u64::MAX,
+        mib => u64::from(mib) << 20,
+    }
+}
 
 /// Whether memory is handed out as it is. Taints the kernel if so.
 fn skip_zeroing() -> bool {

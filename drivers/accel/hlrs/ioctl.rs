@@ -4,8 +4,12 @@
 //!
 //! - [`query`]: what the device is like.
 //! - [`mem`]: buffers, and operations on them.
+//! - [`export`]: buffers as dma-bufs, and taking them back.
+//! - [`own`]: having the device to oneself.
 
+pub(crate) mod export;
 pub(crate) mod mem;
+pub(crate) mod own;
 pub(crate) mod query;
 
 use kernel::prelude::*;

@@ -143,6 +143,21 @@ impl Lmem {
         }
     }
 
+    /// Takes exactly `extent`, of whole pages. Sleeps.
+    ///
+    /// Fails with `ENOSPC` if part of it is taken or beyond the memory.
+    pub(crate) fn take(self: &Arc<Self>, extent: Extent) -> Result<Allocation> {
+        if extent.end() > self.size() {
+            return Err(ENOSPC);
+        }
+        self.alloc_in(
+            extent.start..extent.end(),
+            extent.len,
+            Alignment::new::<SZ_4K>(),
+            false,
+        )
+    }
+
     fn alloc_in(
         self: &Arc<Self>,
         range: Range<u64>,
@@ -175,6 +190,34 @@ impl Lmem {
             .map(|e| e.end().min(self.visible_size).saturating_sub(e.start))
             .sum()
     }
+}
+
+/// The part of what `extents` make up that begins at byte `offset` and has `len` bytes.
+///
+/// It is as long as asked for if the extents are.
+pub(crate) fn cut(
+    extents: &[Extent],
+    offset: u64,
+    len: u64,
+) -> impl Iterator<Item = Extent> + Clone + '_ {
+    let end = offset.saturating_add(len);
+
+    extents
+        .iter()
+        .scan(0u64, |position, extent| {
+            let begin = *position;
+            *position += extent.len;
+            Some((begin, *extent))
+        })
+        .filter_map(move |(begin, extent)| {
+            let from = offset.max(begin);
+            let to = end.min(begin + extent.len);
+
+            (from < to).then(|| Extent {
+                start: extent.start + (from - begin),
+                len: to - from,
+            })
+        })
 }
 
 /// Allocated memory; freed when dropped.
@@ -222,6 +265,11 @@ impl Allocation {
     /// Whether all of it lies in the aperture.
     pub(crate) fn is_visible(&self) -> bool {
         self.lmem.visible_bytes(&self.extents) == self.size
+    }
+
+    /// Whether a part lies in the aperture: `len` bytes from byte `offset` of the buffer on.
+    pub(crate) fn is_part_visible(&self, offset: u64, len: u64) -> bool {
+        cut(&self.extents, offset, len).all(|extent| extent.end() <= self.lmem.visible_size)
     }
 }
 

@@ -34,7 +34,6 @@ use crate::{
         Buffer,
         Segment, //
     },
-    lmem::Extent,
     queue::{
         Address,
         Command,
@@ -45,11 +44,15 @@ use crate::{
     },
 };
 
+mod kernel_jobs;
+
+pub(crate) use self::kernel_jobs::{
+    copy_lmem,
+    zero_lmem, //
+};
+
 /// Most bytes of one operation, and of one command.
 pub(crate) const MAX_BYTES: u64 = hlrs_abi::HLRS_CMD_MAX_BYTES;
-
-/// How often zeroing is begun when resets cancel it.
-const ZEROING_ATTEMPTS: usize = 4;
 
 /// A range of a buffer, bytes.
 pub(crate) struct Target {
@@ -88,6 +91,22 @@ impl Target {
         self.buffer
             .backing
             .segments(dev, &self.buffer, guard, self.range.start, self.len())
+    }
+
+    /// Fails with `EACCES` unless the engine may read the buffer.
+    fn check_readable(&self) -> Result {
+        if self.buffer.backing.access().read {
+            return Ok(());
+        }
+        Err(EACCES)
+    }
+
+    /// Fails with `EACCES` unless the engine may write to the buffer.
+    fn check_writable(&self) -> Result {
+        if self.buffer.backing.access().write {
+            return Ok(());
+        }
+        Err(EACCES)
     }
 
     /// Waits for the fences of others that an access has to wait for; ours are in order anyway.
@@ -211,6 +230,8 @@ pub(crate) fn copy(
     if src.len() != dst.len() {
         return Err(EINVAL);
     }
+    src.check_readable()?;
+    dst.check_writable()?;
 
     if core::ptr::eq(&*src.buffer, &*dst.buffer)
         && src.range.start < dst.range.end
@@ -305,6 +326,8 @@ pub(crate) fn fill(
     dst: &Target,
     pattern: u64,
 ) -> Result<Submitted> {
+    dst.check_writable()?;
+
     let mut guard = dst.buffer.resv().lock_interruptible()?;
     dst.wait_for_others(dev, &guard, Usage::dependencies_of(true))?;
     let segments = dst.segments(dev, &mut guard)?;
@@ -339,6 +362,8 @@ pub(crate) fn crc32c(
     src: &Target,
     initial: u32,
 ) -> Result<u32> {
+    src.check_readable()?;
+
     let mut guard = src.buffer.resv().lock_interruptible()?;
     src.wait_for_others(dev, &guard, Usage::dependencies_of(false))?;
     let segments = src.segments(dev, &mut guard)?;
@@ -375,50 +400,6 @@ pub(crate) fn crc32c(
 
     drop(guard);
     submitted.ok_or(EINVAL)?.wait()
-}
-
-/// Zeroes memory that nobody can see yet, and waits for the end. Sleeps.
-///
-/// When this returns the engine does not write to the memory any more, also after an error. A
-/// reset in between is nobody else's business: it is begun again, a few times.
-/// Errors as [`CopyQueue::submit`] and [`Submitted::wait`].
-pub(crate) fn zero_lmem(queue: &CopyQueue, extents: &[Extent]) -> Result {
-    let mut result = Err(ECANCELED);
-
-    for _ in 0..ZEROING_ATTEMPTS {
-        result = try_zero_lmem(queue, extents);
-        if result != Err(ECANCELED) {
-            break;
-        }
-    }
-    result
-}
-
-fn try_zero_lmem(queue: &CopyQueue, extents: &[Extent]) -> Result {
-    let mut last = None;
-
-    let result = Batch::new(queue, None, None, None)?.finish(
-        |batch| {
-            extents.iter().try_for_each(|extent| {
-                let segment = Segment {
-                    address: Address::Lmem(extent.start),
-                    len: extent.len,
-                };
-                for_each_piece(&segment, |address, len| {
-                    batch.add(Command::fill(address, len, 0))
-                })
-            })
-        },
-        |fence| {
-            last = Some(ARef::from(fence));
-            Ok(())
-        },
-    );
-
-    if let Some(fence) = last {
-        fence.wait_timeout(false, dma_fence::MAX_TIMEOUT)?;
-    }
-    result?.outcome.result().map(|_| ())
 }
 
 /// Submits a job that never ends by itself; the time-out ends it. For tests. Sleeps.

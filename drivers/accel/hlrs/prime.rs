@@ -2,20 +2,47 @@
 
 //! Buffers shared with other devices, as dma-bufs.
 //!
-//! - [`export`]: LMEM for PCIe peers, as a whole.
+//! - [`request`]: making exports, whole and in part.
+//! - [`export`]: what importers of an export get.
 //! - [`import`]: memory of others.
-//! - [`revoke`]: taking back what peers have.
+//! - [`state`]: what a device has exported, and whether importers get mappings of it.
+//! - [`revoke`]: taking back what importers have.
+//! - [`owner`]: having a device to oneself, for importers that cannot be revoked.
+//! - [`report`]: all of this in debugfs.
 
 mod export;
 mod import;
+mod owner;
+mod report;
+mod request;
 mod revoke;
+mod state;
 
-pub(crate) use self::export::export;
+pub(crate) use self::export::Access;
 pub(crate) use self::import::{
     import,
     Import, //
 };
-pub(crate) use self::revoke::{
-    invalidate_all,
-    revoke_all, //
+pub(crate) use self::owner::{
+    OpenFile,
+    Ownership, //
 };
+pub(crate) use self::report::{
+    exports as report_exports,
+    owner as report_owner, //
+};
+pub(crate) use self::request::{
+    check_range,
+    export,
+    export_range,
+    importers, //
+};
+pub(crate) use self::revoke::{
+    allow,
+    allow_all,
+    is_revoked,
+    revoke,
+    revoke_all,
+    suspend_all, //
+};
+pub(crate) use self::state::Exports;

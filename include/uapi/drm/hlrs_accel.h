@@ -29,7 +29,7 @@ extern "C" {
 
 /* Version of this interface; minor grows with every addition. */
 #define DRM_HLRS_ABI_MAJOR	1
-#define DRM_HLRS_ABI_MINOR	0
+#define DRM_HLRS_ABI_MINOR	1
 
 /* Ioctl numbers, relative to DRM_COMMAND_BASE. */
 enum drm_hlrs_ioctl_id {
@@ -40,6 +40,9 @@ enum drm_hlrs_ioctl_id {
 	DRM_HLRS_MEM_FILL,
 	DRM_HLRS_MEM_CRC32C,
 	DRM_HLRS_MEM_WAIT,
+	DRM_HLRS_MEM_EXPORT,
+	DRM_HLRS_MEM_REVOKE,
+	DRM_HLRS_DEVICE_OWN,
 };
 
 #define DRM_IOCTL_HLRS(nr, type) \
@@ -52,6 +55,9 @@ enum drm_hlrs_ioctl_id {
 #define DRM_IOCTL_HLRS_MEM_FILL		DRM_IOCTL_HLRS(MEM_FILL, mem_fill)
 #define DRM_IOCTL_HLRS_MEM_CRC32C	DRM_IOCTL_HLRS(MEM_CRC32C, mem_crc32c)
 #define DRM_IOCTL_HLRS_MEM_WAIT		DRM_IOCTL_HLRS(MEM_WAIT, mem_wait)
+#define DRM_IOCTL_HLRS_MEM_EXPORT	DRM_IOCTL_HLRS(MEM_EXPORT, mem_export)
+#define DRM_IOCTL_HLRS_MEM_REVOKE	DRM_IOCTL_HLRS(MEM_REVOKE, mem_revoke)
+#define DRM_IOCTL_HLRS_DEVICE_OWN	DRM_IOCTL_HLRS(DEVICE_OWN, device_own)
 
 /**
  * struct drm_hlrs_device_query - ask the driver about the device
@@ -367,6 +373,141 @@ struct drm_hlrs_mem_crc32c {
 
 	/** @crc: in, the checksum of what comes before the range, or 0; out, the checksum */
 	__u32 crc;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_export - make a dma-buf of a range of a buffer
+ *
+ * Each call makes a new dma-buf, also for a range that was exported before.
+ * The dma-buf holds the buffer, not the open file: importers keep what they
+ * have mapped when the handle, the file or the process is gone.
+ *
+ * The access mode in @fd_flags is what importers get: a dma-buf that was
+ * exported with O_RDONLY can neither be mapped for writing by a device nor
+ * written to by the CPU.
+ *
+ * LMEM goes to PCIe peers that support memory without pages, can be told to
+ * let go of it, and have a route to the aperture; others are refused when they
+ * attach, with -EOPNOTSUPP and a debug message that says why. System memory
+ * goes to any importer.
+ *
+ * Only the copying of this structure to user space comes after the descriptor
+ * was installed: if that fails with -EFAULT the descriptor exists, as with
+ * every ioctl of DRM.
+ *
+ * Errors: -ENOENT, no such handle; -EINVAL, @offset or @size is not a multiple
+ * of 4096, or the range ends beyond the buffer or is empty; -EOVERFLOW,
+ * @offset plus @size exceeds 64 bits; -ENXIO, the range lies outside the
+ * aperture, and the buffer cannot be moved into it; -EOPNOTSUPP, the buffer
+ * was imported, or the device offers no peer-to-peer memory; -EDQUOT, the file
+ * has exported as much as the module parameter export_limit_mib allows;
+ * -EMFILE, the process has too many descriptors; -EADDRNOTAVAIL, there is no
+ * PCI function @peer.
+ */
+struct drm_hlrs_mem_export {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+/*
+ * Do not export, and do not move the buffer: only find out whether it could be
+ * exported now, with the errors that the export would have, and to whom.
+ */
+#define DRM_HLRS_MEM_EXPORT_PROBE	(1u << 0)
+/* With PROBE: what @importers says is about the PCI function @peer. */
+#define DRM_HLRS_MEM_EXPORT_PROBE_PEER	(1u << 1)
+	/** @flags: DRM_HLRS_MEM_EXPORT_* */
+	__u32 flags;
+
+	/** @offset: where the range begins, bytes */
+	__u64 offset;
+
+	/** @size: bytes; 0 for everything from @offset on */
+	__u64 size;
+
+	/** @fd_flags: O_CLOEXEC, and O_RDONLY, O_WRONLY or O_RDWR */
+	__u32 fd_flags;
+
+	/** @fd: out, the dma-buf; -1 after a probe */
+	__s32 fd;
+
+	/**
+	 * @peer: for PROBE_PEER, a PCI address: domain << 16 | bus << 8 |
+	 * device << 3 | function; must be zero otherwise
+	 */
+	__u32 peer;
+
+#define DRM_HLRS_IMPORTER_REVOCABLE	(1u << 0)	/* one that can be told to let go */
+#define DRM_HLRS_IMPORTER_PINNED	(1u << 1)	/* one that cannot, see DEVICE_OWN */
+#define DRM_HLRS_IMPORTER_STATIC	(1u << 2)	/* one that needs memory with pages */
+	/** @importers: out, after a probe: who may attach, DRM_HLRS_IMPORTER_* */
+	__u32 importers;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_revoke - take back what was exported of a buffer
+ *
+ * Applies to the dma-bufs that this open file has made of the buffer, by
+ * MEM_EXPORT or by PRIME. Importers are told to let go; those that use the
+ * memory are waited for, in all at most as long as the module parameter
+ * revoke_timeout_ms says. Afterwards importers get -ENODEV when they map, and
+ * the CPU SIGBUS when it accesses a mapping of the dma-buf.
+ *
+ * With DRM_HLRS_MEM_REVOKE_UNDO importers may map again. What was revoked for
+ * another reason, such as a reset, comes back when that is over.
+ *
+ * Errors: -ENOENT, no such handle; -ETIMEDOUT, an importer has not let go. It
+ * is named in the kernel's log, and the memory is not used for anything else
+ * until it does; no further importer can map.
+ */
+struct drm_hlrs_mem_revoke {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+#define DRM_HLRS_MEM_REVOKE_UNDO	(1u << 0)
+	/** @flags: DRM_HLRS_MEM_REVOKE_* */
+	__u32 flags;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_device_own - have the device to oneself
+ *
+ * While a file owns the device, every open of the node fails with -EBUSY. If
+ * the module parameter pinned_importers is "own", importers that cannot be
+ * revoked may attach to what the owner exports; they would be refused
+ * otherwise. The ownership ends with the file, or when it is released. As long
+ * as such an importer is attached the device cannot be owned anew; debugfs
+ * names it.
+ *
+ * Errors: -EINVAL, no such operation; -EBUSY, another file is open, or a
+ * pinned importer is still attached; -EPERM, release by a file that does not
+ * own the device.
+ */
+struct drm_hlrs_device_own {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+#define DRM_HLRS_DEVICE_OWN_ACQUIRE	0
+#define DRM_HLRS_DEVICE_OWN_RELEASE	1
+	/** @op: DRM_HLRS_DEVICE_OWN_* */
+	__u32 op;
 
 	/** @pad: must be zero */
 	__u32 pad;

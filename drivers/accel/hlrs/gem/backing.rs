@@ -22,13 +22,16 @@ use kernel_ext::{
 };
 
 use super::{
+    local::LocalMemory,
     Buffer,
     BufferData, //
 };
 use crate::{
     device::BoundDevice,
-    lmem::Allocation,
-    prime::Import,
+    prime::{
+        Access,
+        Import, //
+    },
     queue::Address, //
 };
 
@@ -109,7 +112,7 @@ impl SystemMemory {
 /// Where the memory of a buffer is.
 pub(crate) enum Backing {
     /// LMEM of the function.
-    Lmem(Allocation),
+    Lmem(Pin<KBox<LocalMemory>>),
     /// System memory.
     System(Pin<KBox<SystemMemory>>),
     /// Somebody else's, reached through a dma-buf.
@@ -133,20 +136,46 @@ impl Backing {
         let mut cut = Cut::new(offset, len);
 
         match self {
-            Self::Lmem(allocation) => {
-                for extent in allocation.extents() {
-                    cut.add(Address::Lmem(extent.start), extent.len)?;
-                }
-            }
+            Self::Lmem(memory) => memory.with(|allocation| {
+                allocation
+                    .extents()
+                    .iter()
+                    .try_for_each(|extent| cut.add(Address::Lmem(extent.start), extent.len))
+            })?,
             Self::System(system) => system.with_map(dev, buffer, |map| {
                 map.iter()
                     .try_for_each(|(address, len)| cut.add(Address::Bus(address), len as u64))
             })?,
-            Self::Imported(import) => {
-                import.for_each_range(guard, |address, len| cut.add(Address::Bus(address), len))?
-            }
+            Self::Imported(import) => return import.segments(dev, guard, offset, len),
         }
         cut.finish()
+    }
+
+    /// Whether the engine may read the memory, and write to it.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Self::Imported(import) => import.access(),
+            Self::Lmem(_) | Self::System(_) => Access {
+                read: true,
+                write: true,
+            },
+        }
+    }
+
+    /// Removes all CPU mappings of `buffer`, whose backing this is. Sleeps.
+    ///
+    /// A page fault that is going on has either finished before, or sees what the caller has
+    /// changed before this.
+    pub(crate) fn unmap_cpu(&self, buffer: &Buffer) {
+        match self {
+            Self::Lmem(memory) => memory.with(|_| buffer.unmap_cpu()),
+            Self::System(system) => {
+                let _map = system.map.lock();
+
+                buffer.unmap_cpu();
+            }
+            Self::Imported(_) => {}
+        }
     }
 
     /// Bytes of the buffer, of `size`, that are in memory now. Does not sleep.
@@ -160,14 +189,15 @@ impl Backing {
 }
 
 /// Cuts a range out of a sequence of segments.
-struct Cut {
+pub(crate) struct Cut {
     skip: u64,
     left: u64,
     segments: KVec<Segment>,
 }
 
 impl Cut {
-    fn new(offset: u64, len: u64) -> Self {
+    /// `len` bytes from `offset` on.
+    pub(crate) fn new(offset: u64, len: u64) -> Self {
         Self {
             skip: offset,
             left: len,
@@ -175,7 +205,8 @@ impl Cut {
         }
     }
 
-    fn add(&mut self, address: Address, len: u64) -> Result {
+    /// The sequence goes on with `len` bytes at `address`.
+    pub(crate) fn add(&mut self, address: Address, len: u64) -> Result {
         let skipped = self.skip.min(len);
         self.skip -= skipped;
 
@@ -193,7 +224,7 @@ impl Cut {
     }
 
     /// Fails with `ERANGE` if the sequence was too short.
-    fn finish(self) -> Result<KVec<Segment>> {
+    pub(crate) fn finish(self) -> Result<KVec<Segment>> {
         if self.left > 0 {
             return Err(ERANGE);
         }

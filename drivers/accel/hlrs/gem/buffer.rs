@@ -4,13 +4,18 @@
 
 use core::sync::atomic::{
     AtomicI32,
+    AtomicUsize,
     Ordering, //
 };
 
 use kernel::{
     prelude::*,
     ptr::Alignment,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc,
+        SetOnce, //
+    },
 };
 use kernel_ext::{
     dma_resv::Usage,
@@ -24,17 +29,23 @@ use kernel_ext::{
             VmFaultResult, //
         },
     },
+    p2pdma, //
 };
 
-use super::backing::{
-    Backing,
-    Booked,
-    SystemMemory, //
+use super::{
+    backing::{
+        Backing,
+        Booked,
+        SystemMemory, //
+    },
+    local::LocalMemory,
 };
 use crate::{
+    client::Client,
     device::BoundDevice,
     driver::Hlrs,
     lmem::{
+        Allocation,
         Extent,
         Placement,
         PAGE_SIZE, //
@@ -53,15 +64,24 @@ pub(crate) type Buffer = Object<BufferData>;
 #[pin_data]
 pub(crate) struct BufferData {
     pub(crate) backing: Backing,
+    /// The file that has created the buffer; imported buffers have none.
+    pub(crate) creator: Option<Arc<Client>>,
+    /// Dma-bufs of the buffer that exist. Grows with the reservation lock held.
+    pub(crate) exports: AtomicUsize,
+    /// Keeps later drivers of the device off memory that an importer does not let go of.
+    pub(crate) retained: SetOnce<p2pdma::Retained>,
     /// Errno of a job that wrote the buffer and failed, until somebody is told.
     error: AtomicI32,
 }
 
 impl BufferData {
     /// The data of a buffer with the given memory.
-    pub(crate) fn new(backing: Backing) -> impl PinInit<Self> {
+    pub(crate) fn new(backing: Backing, creator: Option<Arc<Client>>) -> impl PinInit<Self> {
         pin_init!(Self {
             backing,
+            creator,
+            exports: AtomicUsize::new(0),
+            retained: SetOnce::new(),
             error: AtomicI32::new(0),
         })
     }
@@ -96,14 +116,24 @@ pub(crate) enum Request {
 /// Creates a buffer of `size` bytes, a multiple of the page size, which reads as zero. Sleeps.
 ///
 /// Errors are those of [`crate::lmem::Lmem::alloc`] and of the job that zeroes the memory.
-pub(crate) fn create(dev: &BoundDevice<'_>, size: u64, request: Request) -> Result<ARef<Buffer>> {
+pub(crate) fn create(
+    dev: &BoundDevice<'_>,
+    client: &Arc<Client>,
+    size: u64,
+    request: Request,
+) -> Result<ARef<Buffer>> {
     let bytes = usize::try_from(size)?;
+    let creator = Some(client.clone());
 
     match request {
         Request::System => {
             let booked = Booked::new(&dev.system_used, size);
             let memory = KBox::pin_init(SystemMemory::new(booked), GFP_KERNEL)?;
-            Buffer::new_shmem(dev, bytes, BufferData::new(Backing::System(memory)))
+            Buffer::new_shmem(
+                dev,
+                bytes,
+                BufferData::new(Backing::System(memory), creator),
+            )
         }
         Request::Lmem {
             block,
@@ -119,7 +149,10 @@ pub(crate) fn create(dev: &BoundDevice<'_>, size: u64, request: Request) -> Resu
             if !dev.skip_zeroing {
                 ops::zero_lmem(&dev.queue, allocation.extents())?;
             }
-            Buffer::new_private(dev, bytes, BufferData::new(Backing::Lmem(allocation)))
+
+            let memory =
+                KBox::pin_init(LocalMemory::new(allocation, block, contiguous), GFP_KERNEL)?;
+            Buffer::new_private(dev, bytes, BufferData::new(Backing::Lmem(memory), creator))
         }
     }
 }
@@ -165,13 +198,46 @@ fn address_of(extents: &[Extent], mut offset: u64) -> Option<(u64, u64)> {
     None
 }
 
+/// Whether the access comes by a dma-buf that was revoked.
+fn is_revoked(fault: &VmFault) -> bool {
+    fault
+        .dma_buf()
+        .is_some_and(|dma_buf| prime::is_revoked(dma_buf))
+}
+
+fn insert_lmem(
+    dev: &BoundDevice<'_>,
+    allocation: &Allocation,
+    fault: &mut VmFault,
+) -> VmFaultResult {
+    if is_revoked(fault) {
+        return VmFaultResult::SIGBUS;
+    }
+
+    match address_of(allocation.extents(), fault.page_offset() as u64) {
+        Some((address, left)) => {
+            // CAST: At most `FAULT_AROUND`.
+            let pages = (left / PAGE_SIZE).min(FAULT_AROUND) as usize;
+
+            fault.insert_io_range(&dev.aperture, address, pages)
+        }
+        None => VmFaultResult::SIGBUS,
+    }
+}
+
 #[vtable]
 impl DriverObject for BufferData {
     type Driver = Hlrs;
 
     fn mmap(buffer: &Buffer) -> Result {
         match &buffer.backing {
-            Backing::Lmem(allocation) if !allocation.is_visible() => Err(ENXIO),
+            // Of a buffer that is partly in the aperture, what was exported is.
+            Backing::Lmem(memory)
+                if buffer.exports.load(Ordering::Relaxed) == 0
+                    && !memory.with(Allocation::is_visible) =>
+            {
+                Err(ENXIO)
+            }
             Backing::Imported(_) => Err(EOPNOTSUPP),
             _ => Ok(()),
         }
@@ -190,21 +256,17 @@ impl DriverObject for BufferData {
         };
 
         match &buffer.backing {
-            Backing::Lmem(allocation) => {
-                let Some((address, left)) =
-                    address_of(allocation.extents(), fault.page_offset() as u64)
-                else {
-                    return VmFaultResult::SIGBUS;
-                };
-
-                // CAST: At most `FAULT_AROUND`.
-                let pages = (left / PAGE_SIZE).min(FAULT_AROUND) as usize;
-
-                dev.outside_reset(|| fault.insert_io_range(&dev.aperture, address, pages))
-                    .unwrap_or_else(VmFaultResult::from)
-            }
+            // The memory neither moves nor is revoked while `with()` is in there.
+            Backing::Lmem(memory) => dev
+                .outside_reset(|| memory.with(|allocation| insert_lmem(&dev, allocation, fault)))
+                .unwrap_or_else(VmFaultResult::from),
             Backing::System(system) => system
-                .with_map(&dev, buffer, |map| Ok(fault.insert_shmem(map.pages())))
+                .with_map(&dev, buffer, |map| {
+                    if is_revoked(fault) {
+                        return Ok(VmFaultResult::SIGBUS);
+                    }
+                    Ok(fault.insert_shmem(map.pages()))
+                })
                 .unwrap_or_else(VmFaultResult::from),
             Backing::Imported(_) => VmFaultResult::SIGBUS,
         }

@@ -37,7 +37,10 @@ use crate::{
         Buffer,
         Request, //
     },
-    lmem::Placement,
+    lmem::{
+        Allocation,
+        Placement, //
+    },
     ops::{
         self,
         Submitted,
@@ -89,7 +92,8 @@ pub(crate) fn create(
         return Err(E2BIG);
     }
 
-    let buffer = gem::create(&dev.enter().ok_or(ENODEV)?, args.size, request)?;
+    let bound = dev.enter().ok_or(ENODEV)?;
+    let buffer = gem::create(&bound, &file.inner().client, args.size, request)?;
     args.handle = buffer.create_handle(file)?;
     Ok(0)
 }
@@ -114,7 +118,7 @@ pub(crate) fn mmap_offset(
 
     let buffer = Buffer::lookup(file, args.handle)?;
     match &buffer.backing {
-        Backing::Lmem(allocation) if !allocation.is_visible() => return Err(ENXIO),
+        Backing::Lmem(memory) if !memory.with(Allocation::is_visible) => return Err(ENXIO),
         Backing::Imported(_) => return Err(EOPNOTSUPP),
         _ => {}
     }

@@ -1,70 +1,195 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! LMEM for PCIe peers.
+//! What importers of a buffer get.
 //!
-//! A dma-buf holds the buffer, not the open file. Its importers get addresses in BAR 2, so that it
-//! must lie in the aperture. They must be able to use peer-to-peer memory, to let go of it when
-//! they are told to, and to reach the BAR; others are refused when they attach.
+//! A dma-buf holds the buffer, not the open file. Importers of LMEM get addresses in BAR 2, so that
+//! it must lie in the aperture. They must be able to use peer-to-peer memory, to let go of it when
+//! they are told to, and to reach the BAR; others are refused when they attach. Importers of system
+//! memory get its pages.
 
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicUsize,
-    Ordering, //
+use core::{
+    ops::Range,
+    sync::atomic::{
+        AtomicBool,
+        AtomicUsize,
+        Ordering, //
+    },
 };
 
 use kernel::{
     dma::DataDirection,
+    mm::virt::VmaNew,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     },
 };
 use kernel_ext::{
     dma_buf::{
         AttachmentInfo,
         DmaBuf,
-        ExportInfo,
         ExportedAttachment,
         Exporter,
+        KernelMap,
+        PageMap,
         PhysRange,
         SgTable, //
     },
     dma_resv::Guard,
-    drm::gem::ObjectResv,
-    p2pdma, //
+    drm::gem::ShmemPages,
+    p2pdma,
+    task, //
 };
 
+use super::{
+    owner::Pinned,
+    state::Blocked, //
+};
 use crate::{
+    client::{
+        Client,
+        ExportBooking, //
+    },
     gem::{
         Backing,
-        Buffer, //
+        Buffer,
+        BufferData, //
     },
-    lmem::Extent, //
+    lmem::{
+        self,
+        Allocation, //
+    },
 };
 
-/// Bits of the flags that are the access mode of the file.
-const ACCESS_MODE: u32 = 0o3;
+/// What devices may do with an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Access {
+    /// Fails with `EACCES` unless a mapping with `direction` is allowed.
+    fn check(self, direction: DataDirection) -> Result {
+        let (reads, writes) = match direction {
+            DataDirection::ToDevice => (true, false),
+            DataDirection::FromDevice => (false, true),
+            DataDirection::Bidirectional => (true, true),
+            DataDirection::None => (false, false),
+        };
+
+        if reads && !self.read || writes && !self.write {
+            return Err(EACCES);
+        }
+        Ok(())
+    }
+}
+
+/// Where the memory of an export is.
+pub(super) enum Memory {
+    /// In BAR 2.
+    Lmem(Arc<p2pdma::Provider>),
+    /// In pages.
+    System(Arc<ShmemPages<BufferData>>),
+}
+
+/// Memory that is mapped for the kernel, until it is dropped.
+enum Mapped {
+    Bar { _map: p2pdma::BarMap },
+    Pages { _map: PageMap },
+}
 
 /// Private data of an exported dma-buf.
-pub(super) struct Export {
+#[pin_data(PinnedDrop)]
+pub(crate) struct Export {
     buffer: ARef<Buffer>,
-    provider: Arc<p2pdma::Provider>,
-    /// Whether new mappings are refused, for good. Written under the reservation lock.
-    revoked: AtomicBool,
-    /// Mappings that importers have. Written under the reservation lock.
+    offset: u64,
+    size: u64,
+    access: Access,
+    memory: Memory,
+    booking: ExportBooking,
+    /// The process that has made the export.
+    process: task::Identity,
+    since: Instant<Monotonic>,
+    /// What holds for this export alone.
+    pub(super) blocked: Blocked,
+    /// Mappings that importers and the kernel have. Grows with the reservation lock held.
     mappings: AtomicUsize,
+    /// Whether an importer that does not let go was reported.
+    pub(super) reported: AtomicBool,
+    #[pin]
+    mapped: Mutex<Option<Mapped>>,
+}
+
+/// What an export is made of.
+pub(super) struct Parts {
+    pub(super) buffer: ARef<Buffer>,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    pub(super) access: Access,
+    pub(super) memory: Memory,
+    pub(super) booking: ExportBooking,
 }
 
 impl Export {
+    /// The caller has counted the export in [`BufferData::exports`].
+    pub(super) fn new(parts: Parts) -> impl PinInit<Self> {
+        pin_init!(Self {
+            buffer: parts.buffer,
+            offset: parts.offset,
+            size: parts.size,
+            access: parts.access,
+            memory: parts.memory,
+            booking: parts.booking,
+            process: task::Identity::of_current(),
+            since: Instant::now(),
+            blocked: Blocked::new(),
+            mappings: AtomicUsize::new(0),
+            reported: AtomicBool::new(false),
+            mapped <- new_mutex!(None, "hlrs::Export"),
+        })
+    }
+
     /// The buffer behind the dma-buf.
     pub(super) fn buffer(&self) -> &ARef<Buffer> {
         &self.buffer
     }
 
-    /// Refuses new mappings from now on.
-    pub(super) fn set_revoked(&self, _guard: &Guard<'_>) {
-        self.revoked.store(true, Ordering::Relaxed);
+    /// Where in the buffer the export begins, bytes.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether it is all of the buffer, with all rights: then importing it on the device that has
+    /// exported it gives the buffer itself.
+    pub(super) fn is_whole(&self) -> bool {
+        self.size == self.buffer.size() as u64
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The file that has made the export.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        self.booking.client()
+    }
+
+    /// The process that has made the export.
+    pub(super) fn process(&self) -> &task::Identity {
+        &self.process
+    }
+
+    /// Since when there is the export.
+    pub(super) fn since(&self) -> Instant<Monotonic> {
+        self.since
     }
 
     /// Number of mappings that importers have.
@@ -72,14 +197,65 @@ impl Export {
         self.mappings.load(Ordering::Acquire)
     }
 
-    fn extents(&self) -> Result<&[Extent]> {
-        match &self.buffer.backing {
-            Backing::Lmem(allocation) => Ok(allocation.extents()),
-            Backing::System(_) | Backing::Imported(_) => Err(EOPNOTSUPP),
+    /// Whether the memory is beyond the device's control when it is mapped.
+    pub(super) fn is_lmem(&self) -> bool {
+        matches!(self.memory, Memory::Lmem(_))
+    }
+
+    /// Whether importers get no mappings now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_blocked() || self.buffer.dev().exports.blocked.is_blocked()
+    }
+
+    /// The physical addresses of the export, of which `allocation` is the memory.
+    fn ranges<'a>(
+        &self,
+        allocation: &'a Allocation,
+        provider: &p2pdma::Provider,
+    ) -> impl Iterator<Item = PhysRange> + Clone + 'a {
+        let base = provider.phys_start();
+
+        lmem::cut(allocation.extents(), self.offset, self.size).map(move |extent| PhysRange {
+            start: base + extent.start,
+            len: extent.len,
+        })
+    }
+
+    /// The range of the export in the pages of the buffer.
+    fn page_range(&self) -> Range<usize> {
+        // CAST: Buffers are no larger than the address space.
+        self.offset as usize..(self.offset + self.size) as usize
+    }
+
+    /// Whether the importer may attach, and on what condition.
+    fn admit(&self, importer: &AttachmentInfo) -> Result<Option<Pinned>> {
+        let provider = match &self.memory {
+            Memory::Lmem(provider) => provider,
+            Memory::System(_) => return Ok(None),
+        };
+
+        if !importer.allows_peer2peer() {
+            return self.refuse(importer, "it does not support peer-to-peer memory");
+        }
+        if let Some(reason) = provider.refusal(importer.device()) {
+            return self.refuse(importer, reason.as_str());
+        }
+        if importer.is_revocable() {
+            return Ok(None);
+        }
+        if !crate::pinned_importers_may_attach() {
+            return self.refuse(importer, "it cannot be made to let go of the memory");
+        }
+        match self.buffer.dev().ownership.pin(self.client()) {
+            None => self.refuse(
+                importer,
+                "it cannot be made to let go of the memory, and the device is not owned",
+            ),
+            pinned => Ok(pinned),
         }
     }
 
-    fn refuse(&self, importer: &AttachmentInfo, reason: &str) -> Result {
+    fn refuse(&self, importer: &AttachmentInfo, reason: &str) -> Result<Option<Pinned>> {
         self.buffer.dev().dbg_ratelimited(fmt!(
             "{} cannot import the buffer: {}\n",
             importer.driver_name(),
@@ -89,25 +265,73 @@ impl Export {
     }
 }
 
+#[pinned_drop]
+impl PinnedDrop for Export {
+    fn drop(self: Pin<&mut Self>) {
+        if self.mappings() > 0 {
+            // Whoever still has a mapping did not detach properly. The memory stays his.
+            dev_err!(
+                self.buffer.dev().parent(),
+                "{} bytes are lost: a dma-buf was released while it was mapped\n",
+                self.buffer.size()
+            );
+            core::mem::forget(self.buffer.clone());
+        }
+        self.buffer.exports.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is kept of an importer.
+pub(crate) struct Attached {
+    since: Instant<Monotonic>,
+    process: task::Identity,
+    mappings: AtomicUsize,
+    pinned: Option<Pinned>,
+}
+
+impl Attached {
+    /// Since when it is attached.
+    pub(super) fn since(&self) -> Instant<Monotonic> {
+        self.since
+    }
+
+    /// The process that has made it attach.
+    pub(super) fn process(&self) -> &task::Identity {
+        &self.process
+    }
+
+    /// Number of mappings that it has.
+    pub(super) fn mappings(&self) -> usize {
+        self.mappings.load(Ordering::Relaxed)
+    }
+
+    /// Whether it cannot be revoked.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+}
+
 #[vtable]
 impl Exporter for Export {
-    type AttachmentData = ();
+    type AttachmentData = KBox<Attached>;
     const NAME: &'static CStr = c"hlrs";
 
-    fn attach(&self, importer: &AttachmentInfo) -> Result {
-        if self.revoked.load(Ordering::Relaxed) {
+    fn attach(&self, importer: &AttachmentInfo) -> Result<KBox<Attached>> {
+        if self.is_blocked() {
             return Err(ENODEV);
         }
-        if !importer.allows_peer2peer() {
-            return self.refuse(importer, "it does not support peer-to-peer memory");
-        }
-        if !importer.is_revocable() {
-            return self.refuse(importer, "it cannot be made to let go of the memory");
-        }
-        match self.provider.refusal(importer.device()) {
-            Some(reason) => self.refuse(importer, reason.as_str()),
-            None => Ok(()),
-        }
+
+        let pinned = self.admit(importer)?;
+
+        Ok(KBox::new(
+            Attached {
+                since: Instant::now(),
+                process: task::Identity::of_current(),
+                mappings: AtomicUsize::new(0),
+                pinned,
+            },
+            GFP_KERNEL,
+        )?)
     }
 
     fn map(
@@ -116,58 +340,82 @@ impl Exporter for Export {
         importer: &ExportedAttachment<Self>,
         direction: DataDirection,
     ) -> Result<SgTable> {
-        if self.revoked.load(Ordering::Relaxed) {
+        if self.is_blocked() {
             return Err(ENODEV);
         }
+        self.access.check(direction)?;
 
-        let base = self.provider.phys_start();
-        let ranges = self.extents()?.iter().map(|extent| PhysRange {
-            start: base + extent.start,
-            len: extent.len,
-        });
-        let table = SgTable::from_mmio(importer, &self.provider, ranges, direction)?;
+        let table = match (&self.memory, &self.buffer.backing) {
+            (Memory::Lmem(provider), Backing::Lmem(memory)) => memory.with(|allocation| {
+                let ranges = self.ranges(allocation, provider);
+
+                SgTable::from_mmio(importer, provider, ranges, direction)
+            })?,
+            (Memory::System(pages), _) => {
+                SgTable::from_pages(importer, pages, self.page_range(), direction)?
+            }
+            _ => return Err(EINVAL),
+        };
 
         self.mappings.fetch_add(1, Ordering::Relaxed);
+        importer.data().mappings.fetch_add(1, Ordering::Relaxed);
         Ok(table)
     }
 
     fn unmap(
         &self,
         _guard: &mut Guard<'_>,
-        _importer: &ExportedAttachment<Self>,
+        importer: &ExportedAttachment<Self>,
         table: SgTable,
         _direction: DataDirection,
     ) {
         drop(table);
+        importer.data().mappings.fetch_sub(1, Ordering::Relaxed);
         self.mappings.fetch_sub(1, Ordering::Release);
     }
-}
 
-/// Makes a dma-buf of a whole buffer. `flags` are `O_CLOEXEC` and an access mode. Sleeps.
-///
-/// Fails with `EOPNOTSUPP` if the buffer is not in LMEM or the device has no peer-to-peer memory,
-/// `ENXIO` if it is not in the aperture, `ENODEV` if the device is gone, `ENOMEM`.
-pub(crate) fn export(buffer: &Buffer, flags: u32) -> Result<ARef<DmaBuf>> {
-    let dev = buffer.dev().enter().ok_or(ENODEV)?;
-    let provider = dev.p2p.as_ref().ok_or(EOPNOTSUPP)?;
-
-    match &buffer.backing {
-        Backing::Lmem(allocation) if allocation.is_visible() => {}
-        Backing::Lmem(_) => return Err(ENXIO),
-        Backing::System(_) | Backing::Imported(_) => return Err(EOPNOTSUPP),
+    fn mmap(&self, _dma_buf: &DmaBuf, vma: &VmaNew) -> Result {
+        if self.is_blocked() {
+            return Err(ENODEV);
+        }
+        self.buffer.mmap_exported(vma, self.offset as usize)
     }
 
-    let export = Export {
-        buffer: ARef::from(buffer),
-        provider: provider.clone(),
-        revoked: AtomicBool::new(false),
-        mappings: AtomicUsize::new(0),
-    };
+    fn begin_cpu_access(&self, _dma_buf: &DmaBuf, _direction: DataDirection) -> Result {
+        // The C side waits for the fences; the memory itself is coherent.
+        if self.is_blocked() {
+            return Err(ENODEV);
+        }
+        Ok(())
+    }
 
-    DmaBuf::export_listed::<_, Export, _>(
-        &dev.exports,
-        &ExportInfo::new(buffer.size(), flags & ACCESS_MODE),
-        ObjectResv::new(buffer),
-        export,
-    )
+    fn vmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf) -> Result<KernelMap> {
+        if self.is_blocked() {
+            return Err(ENODEV);
+        }
+
+        let (mapped, address) = match (&self.memory, &self.buffer.backing) {
+            (Memory::Lmem(provider), Backing::Lmem(memory)) => {
+                let map = memory
+                    .with(|allocation| provider.map_kernel(self.ranges(allocation, provider)))?;
+                let address = map.address();
+                (Mapped::Bar { _map: map }, address)
+            }
+            (Memory::System(pages), _) => {
+                let map = PageMap::new(pages, self.page_range())?;
+                let address = map.address();
+                (Mapped::Pages { _map: map }, address)
+            }
+            _ => return Err(EINVAL),
+        };
+
+        *self.mapped.lock() = Some(mapped);
+        self.mappings.fetch_add(1, Ordering::Relaxed);
+        Ok(address)
+    }
+
+    fn vunmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf, _map: KernelMap) {
+        *self.mapped.lock() = None;
+        self.mappings.fetch_sub(1, Ordering::Release);
+    }
 }

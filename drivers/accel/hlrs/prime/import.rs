@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of others.
+//! Memory of others, and ranges of our own that come back.
 //!
-//! The buffer is mapped for the device by its first job, and stays mapped until the exporter
-//! invalidates the mapping, the buffer is freed or the driver is unbound.
+//! A buffer of somebody else is mapped for the device by its first job, and stays mapped until the
+//! exporter invalidates the mapping, the buffer is freed or the driver is unbound. An export of
+//! this very device is not mapped at all: the engine reads the memory where it is.
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 
 use kernel::{
     dma::DataDirection,
+    new_mutex,
     prelude::*,
-    sync::aref::ARef,
-    time::msecs_to_jiffies, //
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Jiffies, //
+    },
 };
 use kernel_ext::{
     dma_buf::{
@@ -23,56 +37,215 @@ use kernel_ext::{
         Usage, //
     },
     drm::gem::Resv,
-};
-
-use super::export::Export;
-use crate::{
-    device::HlrsDevice,
-    gem::{
-        Backing,
-        Buffer,
-        BufferData, //
+    new_delayed_task,
+    workqueue::{
+        DelayedTask,
+        Task, //
     },
 };
 
-/// How long to wait for jobs that use a mapping, milliseconds. They time out themselves.
+use super::export::{
+    Access,
+    Export, //
+};
+use crate::{
+    device::{
+        BoundDevice,
+        HlrsDevice, //
+    },
+    gem::{
+        Backing,
+        Buffer,
+        BufferData,
+        Cut,
+        Segment, //
+    },
+    queue::Address, //
+};
+
+/// How often to look whether jobs have ended whose mapping the exporter wants back, milliseconds.
+const RETRY_MS: u32 = 5;
+
+/// How long a new job waits for earlier ones that use a mapping that was invalidated,
+/// milliseconds. They time out themselves.
 const IDLE_TIMEOUT_MS: u32 = 60_000;
 
+type PeerAttachment = Attachment<PeerImporter>;
+
 /// The importing side of an attachment.
-struct PeerImporter;
+struct PeerImporter {
+    unmapper: Arc<DelayedTask<Unmapper>>,
+}
 
 #[vtable]
 impl Importer for PeerImporter {
     const ALLOW_PEER2PEER: bool = true;
 
     fn invalidate_mappings(&self, guard: &mut Guard<'_>, invalidation: &Invalidation<'_, Self>) {
-        // Jobs that read or write the buffer have their fences here, and end in bounded time.
-        let _ = guard.wait(Usage::Bookkeep, false, msecs_to_jiffies(IDLE_TIMEOUT_MS));
+        // Jobs that use the buffer have their fences here. They end in bounded time, but the
+        // exporter is not to be kept waiting for them with its lock held.
+        if guard.resv().test_signaled(Usage::Bookkeep) {
+            // The guard is that of the buffer, so that this does not fail.
+            let _ = invalidation.unmap(guard);
+        } else {
+            self.unmapper.task().stale.store(true, Ordering::Relaxed);
+            self.unmapper.schedule(0);
+        }
+    }
+}
+
+/// Undoes a mapping when the jobs that use it have ended.
+struct Unmapper {
+    /// Whether the mapping was invalidated and still exists. Protected by the reservation lock.
+    stale: AtomicBool,
+    /// Taken out when the buffer is freed, since the attachment in turn holds this.
+    attachment: Pin<KBox<Mutex<Option<Arc<PeerAttachment>>>>>,
+}
+
+impl Task for Unmapper {
+    fn run(&self) -> Option<Jiffies> {
+        let attachment = self.attachment.lock().clone()?;
+        let mut guard = attachment.dma_buf().resv().lock();
+
+        if !self.stale.load(Ordering::Relaxed) {
+            return None;
+        }
+        if !guard.resv().test_signaled(Usage::Bookkeep) {
+            return Some(msecs_to_jiffies(RETRY_MS));
+        }
+        self.unmap(&attachment, &mut guard);
+        None
+    }
+}
+
+impl Unmapper {
+    fn unmap(&self, attachment: &PeerAttachment, guard: &mut Guard<'_>) {
         // The guard is that of the buffer, so that this does not fail.
-        let _ = invalidation.unmap(guard);
+        let _ = attachment.unmap(guard);
+        self.stale.store(false, Ordering::Relaxed);
     }
 }
 
 /// Memory of somebody else.
-pub(crate) struct Import(Attachment<PeerImporter>);
+struct Peer {
+    attachment: Arc<PeerAttachment>,
+    unmapper: Arc<DelayedTask<Unmapper>>,
+}
+
+impl Peer {
+    fn new(dev: &BoundDevice<'_>, dma_buf: &DmaBuf) -> Result<Self> {
+        let unmapper = Arc::pin_init(
+            new_delayed_task!(
+                Unmapper {
+                    stale: AtomicBool::new(false),
+                    attachment: KBox::pin_init(new_mutex!(None, "hlrs::Unmapper"), GFP_KERNEL)?,
+                },
+                "hlrs-unmap"
+            ),
+            GFP_KERNEL,
+        )?;
+        let importer = PeerImporter {
+            unmapper: unmapper.clone(),
+        };
+        let attachment = Arc::new(
+            Attachment::new(dma_buf, dev.parent(), Ok::<_, Error>(importer))?,
+            GFP_KERNEL,
+        )?;
+
+        *unmapper.task().attachment.lock() = Some(attachment.clone());
+        Ok(Self {
+            attachment,
+            unmapper,
+        })
+    }
+
+    /// Maps the memory if it is not, and calls `f` for its ranges: DMA address and length.
+    fn for_each_range(
+        &self,
+        guard: &mut Guard<'_>,
+        direction: DataDirection,
+        mut f: impl FnMut(u64, u64) -> Result,
+    ) -> Result {
+        let unmapper = self.unmapper.task();
+
+        if unmapper.stale.load(Ordering::Relaxed) {
+            guard.wait(Usage::Bookkeep, true, msecs_to_jiffies(IDLE_TIMEOUT_MS))?;
+            unmapper.unmap(&self.attachment, guard);
+        }
+        self.attachment
+            .map(guard, direction)?
+            .iter()
+            .try_for_each(|entry| f(entry.dma_address(), entry.dma_len()))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.unmapper.disable();
+
+        // The attachment holds the unmapper, which holds the attachment.
+        let attachment = self.unmapper.task().attachment.lock().take();
+        drop(attachment);
+    }
+}
+
+enum Source {
+    Peer(Peer),
+    /// A dma-buf that this device has exported itself.
+    Own(ARef<DmaBuf>),
+}
+
+/// Memory that came as a dma-buf.
+pub(crate) struct Import {
+    source: Source,
+    access: Access,
+}
 
 impl Import {
-    /// Maps the memory if it is not, and calls `f` for its ranges: DMA address and length.
+    /// What the engine may do with the memory.
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Calls `f` for the pieces of `len` bytes from `offset` on, in order.
     ///
     /// The addresses are good as long as the lock is held, and for jobs whose fence is in the
     /// reservation object when it is released. Sleeps.
     ///
-    /// Fails with the exporter's error, `ENODEV` if it has revoked the memory.
-    pub(crate) fn for_each_range(
+    /// Fails with the exporter's error, `ENODEV` if the memory was revoked.
+    pub(crate) fn segments(
         &self,
+        dev: &BoundDevice<'_>,
         guard: &mut Guard<'_>,
-        mut f: impl FnMut(u64, u64) -> Result,
-    ) -> Result {
-        let mapping = self.0.map(guard, DataDirection::Bidirectional)?;
+        offset: u64,
+        len: u64,
+    ) -> Result<KVec<Segment>> {
+        match &self.source {
+            Source::Own(dma_buf) => {
+                let export = dma_buf.exported_by::<Export>().ok_or(ENODEV)?;
+                let buffer = export.buffer();
 
-        mapping
-            .iter()
-            .try_for_each(|entry| f(entry.dma_address(), entry.dma_len()))
+                if export.is_blocked() {
+                    return Err(ENODEV);
+                }
+                buffer
+                    .backing
+                    .segments(dev, buffer, guard, export.offset() + offset, len)
+            }
+            Source::Peer(peer) => {
+                let direction = match self.access {
+                    Access { write: false, .. } => DataDirection::ToDevice,
+                    Access { read: false, .. } => DataDirection::FromDevice,
+                    _ => DataDirection::Bidirectional,
+                };
+                let mut cut = Cut::new(offset, len);
+
+                peer.for_each_range(guard, direction, |address, len| {
+                    cut.add(Address::Bus(address), len)
+                })?;
+                cut.finish()
+            }
+        }
     }
 }
 
@@ -81,19 +254,25 @@ impl Import {
 /// Fails with the exporter's error, `EOPNOTSUPP` if the device cannot reach the memory, `ENODEV`
 /// if the device is gone.
 pub(crate) fn import(dev: &HlrsDevice, dma_buf: &DmaBuf) -> Result<ARef<Buffer>> {
-    if let Some(export) = dma_buf.exported_by::<Export>() {
-        if core::ptr::eq(export.buffer().dev(), dev) {
-            return Ok(export.buffer().clone());
-        }
-    }
-
     let bound = dev.enter().ok_or(ENODEV)?;
-    let attachment = Attachment::new(dma_buf, bound.parent(), Ok::<_, Error>(PeerImporter))?;
+    let export = dma_buf
+        .exported_by::<Export>()
+        .filter(|export| core::ptr::eq(export.buffer().dev(), dev));
+
+    let (source, access) = match export {
+        Some(export) if export.is_blocked() => return Err(ENODEV),
+        Some(export) if export.is_whole() => return Ok(export.buffer().clone()),
+        Some(export) => (Source::Own(ARef::from(dma_buf)), export.access()),
+        None => (
+            Source::Peer(Peer::new(&bound, dma_buf)?),
+            Access::from_file_flags(dma_buf.access_mode())?,
+        ),
+    };
 
     Buffer::new_private_with_resv(
         dev,
         dma_buf.size(),
         Resv::DmaBuf(ARef::from(dma_buf)),
-        BufferData::new(Backing::Imported(Import(attachment))),
+        BufferData::new(Backing::Imported(Import { source, access }), None),
     )
 }

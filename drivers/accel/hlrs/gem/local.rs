@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Device-local memory of a buffer, and its way into the aperture.
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    ptr::Alignment,
+    sync::Mutex, //
+};
+use kernel_ext::dma_resv::{
+    Guard,
+    Usage, //
+};
+
+use super::Buffer;
+use crate::{
+    device::BoundDevice,
+    lmem::{
+        Allocation,
+        Placement, //
+    },
+    ops, //
+};
+
+/// How long a move waits for what uses the buffer, milliseconds. Jobs time out themselves.
+const IDLE_TIMEOUT_MS: u32 = 10_000;
+
+/// LMEM of a buffer.
+///
+/// It moves at most once: into the aperture, when the buffer is exported. What lies there is never
+/// moved, so that importers can keep addresses.
+#[pin_data]
+pub(crate) struct LocalMemory {
+    block: Alignment,
+    contiguous: bool,
+    #[pin]
+    allocation: Mutex<Allocation>,
+}
+
+impl LocalMemory {
+    /// The memory of a new buffer; `block` and `contiguous` are what it was allocated with.
+    pub(super) fn new(
+        allocation: Allocation,
+        block: Alignment,
+        contiguous: bool,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            block,
+            contiguous,
+            allocation <- new_mutex!(allocation, "hlrs::LocalMemory"),
+        })
+    }
+
+    /// Calls `f` with the memory, which does not move meanwhile. Sleeps.
+    ///
+    /// Who keeps an address beyond that has to make sure that the memory does not move: with the
+    /// reservation lock and a fence in the reservation object, or by an export.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&Allocation) -> R) -> R {
+        f(&self.allocation.lock())
+    }
+
+    /// Moves the memory of `buffer`, whose lock is held, into the aperture.
+    ///
+    /// Waits for what uses the buffer. Sleeps. Fails with `ENXIO` if there is no room, with
+    /// `ERESTARTSYS` if a signal comes, with `ETIMEDOUT` if the buffer is not idle in time, and
+    /// with the errors of the copy; the memory is where it was then.
+    pub(crate) fn move_into_aperture(
+        &self,
+        dev: &BoundDevice<'_>,
+        buffer: &Buffer,
+        guard: &Guard<'_>,
+    ) -> Result {
+        let timeout = kernel::time::msecs_to_jiffies(IDLE_TIMEOUT_MS);
+        guard.wait(Usage::Bookkeep, true, timeout)?;
+
+        let mut allocation = self.allocation.lock();
+        let place = dev
+            .lmem
+            .alloc(
+                allocation.size(),
+                self.block,
+                Placement::CpuVisible,
+                self.contiguous,
+            )
+            .map_err(|e| if e == ENOMEM { e } else { ENXIO })?;
+
+        // The part that is visible already may be mapped; a fault waits for the mutex.
+        buffer.unmap_cpu();
+        ops::copy_lmem(&dev.queue, allocation.extents(), place.extents())?;
+        *allocation = place;
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is exported, for people: `exports` and `owner` in debugfs.
+
+use kernel::{
+    fmt,
+    prelude::*,
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
+};
+use kernel_ext::dma_buf::DmaBuf;
+
+use super::{
+    export::{
+        Access,
+        Export, //
+    },
+    owner::Ownership,
+    state::Exports, //
+};
+
+/// Writes a line for each dma-buf, and below it one for each importer. Sleeps.
+pub(crate) fn exports(exports: &Exports, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for dma_buf in exports.iter() {
+        if let Some(export) = dma_buf.exported_by::<Export>() {
+            one_export(&dma_buf, export, f)?;
+        }
+    }
+    Ok(())
+}
+
+fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let access = match export.access() {
+        Access { write: false, .. } => "ro",
+        Access { read: false, .. } => "wo",
+        _ => "rw",
+    };
+    let state = match (export.is_blocked(), export.mappings()) {
+        (false, _) => "open",
+        (true, 0) => "revoked",
+        (true, _) => "quarantined",
+    };
+
+    f.write_fmt(fmt!(
+        "dma-buf {} offset {:#x} size {} {} {} {} exporter {} since {} s mappings {}\n",
+        dma_buf.inode_number(),
+        export.offset(),
+        dma_buf.size(),
+        if export.is_lmem() { "lmem" } else { "system" },
+        access,
+        state,
+        export.process(),
+        seconds(export.since()),
+        export.mappings(),
+    ))?;
+
+    let guard = dma_buf.resv().lock();
+    let Ok(attachments) = dma_buf.attachments(&guard) else {
+        return Ok(());
+    };
+    for importer in attachments.of::<Export>() {
+        let data = importer.data();
+
+        f.write_fmt(fmt!(
+            "  importer {} {} process {} since {} s mappings {}{}\n",
+            importer.driver_name(),
+            importer.device().name(),
+            data.process(),
+            seconds(data.since()),
+            data.mappings(),
+            if data.is_pinned() { " pinned" } else { "" },
+        ))?;
+    }
+    Ok(())
+}
+
+/// Writes who owns the device, and who keeps others from owning it. Sleeps.
+pub(crate) fn owner(
+    ownership: &Ownership,
+    exports: &Exports,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let (owner, pinned) = ownership.report();
+
+    match owner {
+        Some(owner) => f.write_fmt(fmt!("owner {}\n", owner.process()))?,
+        None => f.write_fmt(fmt!("owner none\n"))?,
+    }
+    f.write_fmt(fmt!("pinned importers {pinned}\n"))?;
+
+    for dma_buf in exports.iter() {
+        let guard = dma_buf.resv().lock();
+        let Ok(attachments) = dma_buf.attachments(&guard) else {
+            continue;
+        };
+
+        for importer in attachments.of::<Export>() {
+            if importer.data().is_pinned() {
+                f.write_fmt(fmt!(
+                    "  {} bytes held by {} {} process {}\n",
+                    dma_buf.size(),
+                    importer.driver_name(),
+                    importer.device().name(),
+                    importer.data().process(),
+                ))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seconds(since: Instant<Monotonic>) -> i64 {
+    since.elapsed().as_millis() / 1000
+}

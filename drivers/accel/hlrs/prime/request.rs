@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Making exports.
+
+use core::{
+    ops::Range,
+    sync::atomic::Ordering, //
+};
+
+use kernel::{
+    fs::file::flags,
+    pci,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+use kernel_ext::{
+    dma_buf::{
+        DmaBuf,
+        ExportInfo, //
+    },
+    dma_resv::Guard,
+    drm::gem::ObjectResv,
+    p2pdma, //
+};
+
+use super::export::{
+    Access,
+    Export,
+    Memory,
+    Parts, //
+};
+use crate::{
+    client::Client,
+    device::BoundDevice,
+    gem::{
+        Backing,
+        Buffer, //
+    },
+};
+
+impl Access {
+    /// What the access mode in the flags of a file allows. Fails with `EINVAL` if it is none.
+    pub(crate) fn from_file_flags(file_flags: u32) -> Result<Self> {
+        let (read, write) = match file_flags & flags::O_ACCMODE {
+            flags::O_RDONLY => (true, false),
+            flags::O_WRONLY => (false, true),
+            flags::O_RDWR => (true, true),
+            _ => return Err(EINVAL),
+        };
+
+        Ok(Self { read, write })
+    }
+
+    fn file_flags(self) -> u32 {
+        match (self.read, self.write) {
+            (true, true) => flags::O_RDWR,
+            (false, true) => flags::O_WRONLY,
+            _ => flags::O_RDONLY,
+        }
+    }
+}
+
+/// A count in [`crate::gem::BufferData::exports`] for a dma-buf that is being made. While it is
+/// not 0 the buffer does not move.
+struct Counted<'a>(&'a Buffer);
+
+impl<'a> Counted<'a> {
+    fn new(buffer: &'a Buffer, _guard: &Guard<'_>) -> Self {
+        buffer.exports.fetch_add(1, Ordering::Relaxed);
+        Self(buffer)
+    }
+
+    /// The export that is made now keeps the count.
+    fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.exports.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a dma-buf of a range of a buffer, for the file of `client`. Sleeps.
+///
+/// `range` has been checked to be of whole pages within the buffer. Moves the buffer into the
+/// aperture if it has to. Fails with `EOPNOTSUPP` if the buffer was imported or the device has no
+/// peer-to-peer memory, `ENXIO` if the range is not in the aperture and the buffer cannot be
+/// moved, `EDQUOT` if the file has exported too much, `ENODEV` if the device is gone, `ENOMEM`,
+/// and with the errors of a move.
+pub(crate) fn export_range(
+    dev: &BoundDevice<'_>,
+    buffer: &Buffer,
+    range: Range<u64>,
+    access: Access,
+    client: &Arc<Client>,
+) -> Result<ARef<DmaBuf>> {
+    let size = range.end - range.start;
+    let provider = provider(dev, buffer)?;
+    let booking = client.book_export(size, crate::export_limit())?;
+    let counted = settle(dev, buffer, &range)?;
+
+    let memory = match provider {
+        Some(provider) => Memory::Lmem(provider.clone()),
+        None => Memory::System(Arc::new(buffer.shmem_pages()?, GFP_KERNEL)?),
+    };
+    let export = Export::new(Parts {
+        buffer: ARef::from(buffer),
+        offset: range.start,
+        size,
+        access,
+        memory,
+        booking,
+    });
+    // Dropping the private data, also after a failure, takes the count back.
+    counted.keep();
+
+    let dma_buf = DmaBuf::export_listed::<_, Export, _>(
+        &dev.exports.list,
+        &ExportInfo::new(usize::try_from(size)?, access.file_flags()),
+        ObjectResv::new(buffer),
+        export,
+    )?;
+    buffer.share_mappings(&dma_buf)?;
+    Ok(dma_buf)
+}
+
+/// Finds out whether [`export_range`] would succeed, without a change. Sleeps. Fails as that does.
+pub(crate) fn check_range(
+    dev: &BoundDevice<'_>,
+    buffer: &Buffer,
+    range: Range<u64>,
+    client: &Arc<Client>,
+) -> Result {
+    let size = range.end - range.start;
+
+    provider(dev, buffer)?;
+    drop(client.book_export(size, crate::export_limit())?);
+
+    match &buffer.backing {
+        Backing::Lmem(memory) => memory.with(|allocation| {
+            let movable = buffer.exports.load(Ordering::Relaxed) == 0
+                && allocation.size() <= dev.lmem.visible_size() - dev.lmem.visible_used();
+
+            if allocation.is_part_visible(range.start, size) || movable {
+                Ok(())
+            } else {
+                Err(ENXIO)
+            }
+        }),
+        Backing::System(_) | Backing::Imported(_) => Ok(()),
+    }
+}
+
+/// Who could import `buffer` now, of the device `peer` if that is given: bits
+/// `DRM_HLRS_IMPORTER_*`. Sleeps.
+pub(crate) fn importers(
+    dev: &BoundDevice<'_>,
+    buffer: &Buffer,
+    client: &Arc<Client>,
+    peer: Option<&pci::Device>,
+) -> Result<u32> {
+    let revocable = hlrs_abi::DRM_HLRS_IMPORTER_REVOCABLE;
+    let pinned = hlrs_abi::DRM_HLRS_IMPORTER_PINNED;
+
+    let Some(provider) = provider(dev, buffer)? else {
+        return Ok(revocable | pinned | hlrs_abi::DRM_HLRS_IMPORTER_STATIC);
+    };
+    if peer.is_some_and(|peer| provider.refusal(peer.as_ref()).is_some()) {
+        return Ok(0);
+    }
+    if crate::pinned_importers_may_attach() && dev.ownership.is_owned_by(client) {
+        return Ok(revocable | pinned);
+    }
+    Ok(revocable)
+}
+
+/// What peers need to reach a buffer in LMEM; [`None`] for system memory.
+fn provider<'a>(
+    dev: &'a BoundDevice<'_>,
+    buffer: &Buffer,
+) -> Result<Option<&'a Arc<p2pdma::Provider>>> {
+    match &buffer.backing {
+        Backing::Lmem(_) => Ok(Some(dev.p2p.as_ref().ok_or(EOPNOTSUPP)?)),
+        Backing::System(_) => Ok(None),
+        Backing::Imported(_) => Err(EOPNOTSUPP),
+    }
+}
+
+/// Makes sure that peers can reach the range, and that it stays where it is as long as the result
+/// exists.
+fn settle<'a>(
+    dev: &BoundDevice<'_>,
+    buffer: &'a Buffer,
+    range: &Range<u64>,
+) -> Result<Counted<'a>> {
+    let guard = buffer.resv().lock_interruptible()?;
+
+    if let Backing::Lmem(memory) = &buffer.backing {
+        let size = range.end - range.start;
+
+        if !memory.with(|allocation| allocation.is_part_visible(range.start, size)) {
+            // Another range that was exported keeps the buffer where it is.
+            if buffer.exports.load(Ordering::Relaxed) > 0 {
+                return Err(ENXIO);
+            }
+            memory.move_into_aperture(dev, buffer, &guard)?;
+        }
+    }
+    Ok(Counted::new(buffer, &guard))
+}
+
+/// Makes a dma-buf of a whole buffer, for PRIME. `flags` are `O_CLOEXEC` and an access mode.
+/// Sleeps. Fails as [`export_range`]; the file is the one that has created the buffer.
+pub(crate) fn export(buffer: &Buffer, file_flags: u32) -> Result<ARef<DmaBuf>> {
+    let dev = buffer.dev().enter().ok_or(ENODEV)?;
+    let client = buffer.creator.as_ref().ok_or(EOPNOTSUPP)?;
+
+    export_range(
+        &dev,
+        buffer,
+        0..buffer.size() as u64,
+        Access::from_file_flags(file_flags)?,
+        client,
+    )
+}

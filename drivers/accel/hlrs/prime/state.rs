@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device has exported, and whether importers get mappings of it.
+
+use core::sync::atomic::{
+    AtomicU8,
+    Ordering, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+use kernel_ext::dma_buf::{
+    DmaBuf,
+    ExportList, //
+};
+
+/// Why importers get no mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reason {
+    /// The owner has revoked the export.
+    Owner = 1 << 0,
+    /// The function is being reset.
+    Reset = 1 << 1,
+    /// The driver is being unbound.
+    Gone = 1 << 2,
+}
+
+/// The reasons that there are now.
+///
+/// A reason is added before the reservation lock of a buffer is taken for the last time in order
+/// to invalidate what is mapped, and mappings are made with that lock held: each mapping either
+/// is invalidated or is refused.
+pub(crate) struct Blocked(AtomicU8);
+
+impl Blocked {
+    pub(super) fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    /// Adds a reason. Any context.
+    pub(crate) fn add(&self, reason: Reason) {
+        self.0.fetch_or(reason as u8, Ordering::SeqCst);
+    }
+
+    /// Takes a reason away. Any context.
+    pub(crate) fn remove(&self, reason: Reason) {
+        self.0.fetch_and(!(reason as u8), Ordering::SeqCst);
+    }
+
+    /// Whether there is any reason.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != 0
+    }
+}
+
+/// What a device has exported.
+pub(crate) struct Exports {
+    pub(super) list: Arc<ExportList>,
+    /// What holds for all of it.
+    pub(crate) blocked: Blocked,
+}
+
+impl Exports {
+    /// Nothing yet. Sleeps (allocates).
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                list: ExportList::new()?,
+                blocked: Blocked::new(),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The dma-bufs that exist. Sleeps.
+    pub(super) fn iter(&self) -> impl Iterator<Item = ARef<DmaBuf>> + '_ {
+        self.list.iter()
+    }
+}
