@@ -31,7 +31,7 @@ impl<T> ::core::fmt::Debug for __IncompleteArrayField<T> {
     }
 }
 pub const DRM_HLRS_ABI_MAJOR: u32 = 1;
-pub const DRM_HLRS_ABI_MINOR: u32 = 0;
+pub const DRM_HLRS_ABI_MINOR: u32 = 1;
 pub const DRM_HLRS_DEVICE_QUERY_INFO: u32 = 0;
 pub const DRM_HLRS_DEVICE_QUERY_MEM_REGIONS: u32 = 1;
 pub const DRM_HLRS_DEVICE_QUERY_ENGINES: u32 = 2;
@@ -47,10 +47,63 @@ pub const DRM_HLRS_ENGINE_CLASS_NIC: u32 = 1;
 pub const DRM_HLRS_MEM_CONTIGUOUS: u32 = 1;
 pub const DRM_HLRS_MEM_CPU_VISIBLE: u32 = 2;
 pub const DRM_HLRS_MEM_OP_ASYNC: u32 = 1;
+pub const DRM_HLRS_MEM_EXPORT_PROBE: u32 = 1;
+pub const DRM_HLRS_MEM_EXPORT_PROBE_PEER: u32 = 2;
+pub const DRM_HLRS_IMPORTER_REVOCABLE: u32 = 1;
+pub const DRM_HLRS_IMPORTER_PINNED: u32 = 2;
+pub const DRM_HLRS_IMPORTER_STATIC: u32 = 4;
+pub const DRM_HLRS_MEM_REVOKE_UNDO: u32 = 1;
+pub const DRM_HLRS_DEVICE_OWN_ACQUIRE: u32 = 0;
+pub const DRM_HLRS_DEVICE_OWN_RELEASE: u32 = 1;
 pub type __u16 = core::ffi::c_ushort;
 pub type __s32 = core::ffi::c_int;
 pub type __u32 = core::ffi::c_uint;
 pub type __u64 = core::ffi::c_ulonglong;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct dma_buf_sync {
+    pub flags: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_sync"][::core::mem::size_of::<dma_buf_sync>() - 8usize];
+    ["Alignment of dma_buf_sync"][::core::mem::align_of::<dma_buf_sync>() - 8usize];
+    ["Offset of field: dma_buf_sync::flags"][::core::mem::offset_of!(dma_buf_sync, flags) - 0usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct dma_buf_export_sync_file {
+    pub flags: __u32,
+    pub fd: __s32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_export_sync_file"]
+        [::core::mem::size_of::<dma_buf_export_sync_file>() - 8usize];
+    ["Alignment of dma_buf_export_sync_file"]
+        [::core::mem::align_of::<dma_buf_export_sync_file>() - 4usize];
+    ["Offset of field: dma_buf_export_sync_file::flags"]
+        [::core::mem::offset_of!(dma_buf_export_sync_file, flags) - 0usize];
+    ["Offset of field: dma_buf_export_sync_file::fd"]
+        [::core::mem::offset_of!(dma_buf_export_sync_file, fd) - 4usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct dma_buf_import_sync_file {
+    pub flags: __u32,
+    pub fd: __s32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of dma_buf_import_sync_file"]
+        [::core::mem::size_of::<dma_buf_import_sync_file>() - 8usize];
+    ["Alignment of dma_buf_import_sync_file"]
+        [::core::mem::align_of::<dma_buf_import_sync_file>() - 4usize];
+    ["Offset of field: dma_buf_import_sync_file::flags"]
+        [::core::mem::offset_of!(dma_buf_import_sync_file, flags) - 0usize];
+    ["Offset of field: dma_buf_import_sync_file::fd"]
+        [::core::mem::offset_of!(dma_buf_import_sync_file, fd) - 4usize];
+};
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
 pub struct drm_gem_close {
@@ -90,6 +143,9 @@ pub const DRM_HLRS_MEM_COPY: drm_hlrs_ioctl_id = 3;
 pub const DRM_HLRS_MEM_FILL: drm_hlrs_ioctl_id = 4;
 pub const DRM_HLRS_MEM_CRC32C: drm_hlrs_ioctl_id = 5;
 pub const DRM_HLRS_MEM_WAIT: drm_hlrs_ioctl_id = 6;
+pub const DRM_HLRS_MEM_EXPORT: drm_hlrs_ioctl_id = 7;
+pub const DRM_HLRS_MEM_REVOKE: drm_hlrs_ioctl_id = 8;
+pub const DRM_HLRS_DEVICE_OWN: drm_hlrs_ioctl_id = 9;
 pub type drm_hlrs_ioctl_id = core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -405,6 +461,87 @@ const _: () = {
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_mem_export {
+    pub extensions: __u64,
+    pub handle: __u32,
+    pub flags: __u32,
+    pub offset: __u64,
+    pub size: __u64,
+    pub fd_flags: __u32,
+    pub fd: __s32,
+    pub peer: __u32,
+    pub importers: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_mem_export"][::core::mem::size_of::<drm_hlrs_mem_export>() - 64usize];
+    ["Alignment of drm_hlrs_mem_export"][::core::mem::align_of::<drm_hlrs_mem_export>() - 8usize];
+    ["Offset of field: drm_hlrs_mem_export::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_mem_export::handle"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, handle) - 8usize];
+    ["Offset of field: drm_hlrs_mem_export::flags"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, flags) - 12usize];
+    ["Offset of field: drm_hlrs_mem_export::offset"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, offset) - 16usize];
+    ["Offset of field: drm_hlrs_mem_export::size"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, size) - 24usize];
+    ["Offset of field: drm_hlrs_mem_export::fd_flags"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, fd_flags) - 32usize];
+    ["Offset of field: drm_hlrs_mem_export::fd"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, fd) - 36usize];
+    ["Offset of field: drm_hlrs_mem_export::peer"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, peer) - 40usize];
+    ["Offset of field: drm_hlrs_mem_export::importers"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, importers) - 44usize];
+    ["Offset of field: drm_hlrs_mem_export::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_mem_export, reserved) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_mem_revoke {
+    pub extensions: __u64,
+    pub handle: __u32,
+    pub flags: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_mem_revoke"][::core::mem::size_of::<drm_hlrs_mem_revoke>() - 32usize];
+    ["Alignment of drm_hlrs_mem_revoke"][::core::mem::align_of::<drm_hlrs_mem_revoke>() - 8usize];
+    ["Offset of field: drm_hlrs_mem_revoke::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_mem_revoke, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_mem_revoke::handle"]
+        [::core::mem::offset_of!(drm_hlrs_mem_revoke, handle) - 8usize];
+    ["Offset of field: drm_hlrs_mem_revoke::flags"]
+        [::core::mem::offset_of!(drm_hlrs_mem_revoke, flags) - 12usize];
+    ["Offset of field: drm_hlrs_mem_revoke::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_mem_revoke, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_device_own {
+    pub extensions: __u64,
+    pub op: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_device_own"][::core::mem::size_of::<drm_hlrs_device_own>() - 32usize];
+    ["Alignment of drm_hlrs_device_own"][::core::mem::align_of::<drm_hlrs_device_own>() - 8usize];
+    ["Offset of field: drm_hlrs_device_own::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_device_own, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_device_own::op"]
+        [::core::mem::offset_of!(drm_hlrs_device_own, op) - 8usize];
+    ["Offset of field: drm_hlrs_device_own::pad"]
+        [::core::mem::offset_of!(drm_hlrs_device_own, pad) - 12usize];
+    ["Offset of field: drm_hlrs_device_own::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_device_own, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct drm_hlrs_mem_wait {
     pub extensions: __u64,
     pub handle: __u32,
@@ -434,10 +571,25 @@ pub const HLRS_SYS_IOCTL_HLRS_MEM_COPY: hlrs_sys_ioctl = 3225445443;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_FILL: hlrs_sys_ioctl = 3224921156;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_CRC32C: hlrs_sys_ioctl = 3224921157;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_WAIT: hlrs_sys_ioctl = 3223872582;
+pub const HLRS_SYS_IOCTL_HLRS_MEM_EXPORT: hlrs_sys_ioctl = 3225445447;
+pub const HLRS_SYS_IOCTL_HLRS_MEM_REVOKE: hlrs_sys_ioctl = 3223348296;
+pub const HLRS_SYS_IOCTL_HLRS_DEVICE_OWN: hlrs_sys_ioctl = 3223348297;
 pub const HLRS_SYS_IOCTL_GEM_CLOSE: hlrs_sys_ioctl = 1074291721;
 pub const HLRS_SYS_IOCTL_PRIME_HANDLE_TO_FD: hlrs_sys_ioctl = 3222037549;
 pub const HLRS_SYS_IOCTL_PRIME_FD_TO_HANDLE: hlrs_sys_ioctl = 3222037550;
 pub type hlrs_sys_ioctl = core::ffi::c_uint;
+pub const HLRS_SYS_DMA_BUF_IOCTL_SYNC: hlrs_sys_dma_buf = 1074291200;
+pub const HLRS_SYS_DMA_BUF_IOCTL_EXPORT_SYNC_FILE: hlrs_sys_dma_buf = 3221774850;
+pub const HLRS_SYS_DMA_BUF_IOCTL_IMPORT_SYNC_FILE: hlrs_sys_dma_buf = 1074291203;
+pub const HLRS_SYS_DMA_BUF_SYNC_READ: hlrs_sys_dma_buf = 1;
+pub const HLRS_SYS_DMA_BUF_SYNC_WRITE: hlrs_sys_dma_buf = 2;
+pub const HLRS_SYS_DMA_BUF_SYNC_END: hlrs_sys_dma_buf = 4;
+pub type hlrs_sys_dma_buf = core::ffi::c_uint;
+pub const HLRS_SYS_O_RDONLY: hlrs_sys_fd = 0;
+pub const HLRS_SYS_O_WRONLY: hlrs_sys_fd = 1;
+pub const HLRS_SYS_O_RDWR: hlrs_sys_fd = 2;
+pub const HLRS_SYS_O_CLOEXEC: hlrs_sys_fd = 524288;
+pub type hlrs_sys_fd = core::ffi::c_uint;
 pub const HLRS_SYS_DRM_CLOEXEC: hlrs_sys_prime = 524288;
 pub const HLRS_SYS_DRM_RDWR: hlrs_sys_prime = 2;
 pub type hlrs_sys_prime = core::ffi::c_uint;

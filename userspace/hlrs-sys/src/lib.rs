@@ -70,9 +70,37 @@ pub const DRM_IOCTL_HLRS_MEM_FILL: u32 = HLRS_SYS_IOCTL_HLRS_MEM_FILL;
 pub const DRM_IOCTL_HLRS_MEM_CRC32C: u32 = HLRS_SYS_IOCTL_HLRS_MEM_CRC32C;
 /// Number of the ioctl that takes a [`drm_hlrs_mem_wait`].
 pub const DRM_IOCTL_HLRS_MEM_WAIT: u32 = HLRS_SYS_IOCTL_HLRS_MEM_WAIT;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_export`].
+pub const DRM_IOCTL_HLRS_MEM_EXPORT: u32 = HLRS_SYS_IOCTL_HLRS_MEM_EXPORT;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_revoke`].
+pub const DRM_IOCTL_HLRS_MEM_REVOKE: u32 = HLRS_SYS_IOCTL_HLRS_MEM_REVOKE;
+/// Number of the ioctl that takes a [`drm_hlrs_device_own`].
+pub const DRM_IOCTL_HLRS_DEVICE_OWN: u32 = HLRS_SYS_IOCTL_HLRS_DEVICE_OWN;
 
-/// The number of every ioctl here with its name in C.
-pub const IOCTLS: [(&str, u32); 11] = [
+/// [`drm_hlrs_mem_export`]: importers may only read.
+pub const O_RDONLY: u32 = HLRS_SYS_O_RDONLY;
+/// [`drm_hlrs_mem_export`]: importers may only write.
+pub const O_WRONLY: u32 = HLRS_SYS_O_WRONLY;
+/// [`drm_hlrs_mem_export`]: importers may read and write.
+pub const O_RDWR: u32 = HLRS_SYS_O_RDWR;
+/// [`drm_hlrs_mem_export`]: the descriptor is closed on exec.
+pub const O_CLOEXEC: u32 = HLRS_SYS_O_CLOEXEC;
+
+/// On a dma-buf: number of the ioctl that takes a [`dma_buf_sync`].
+pub const DMA_BUF_IOCTL_SYNC: u32 = HLRS_SYS_DMA_BUF_IOCTL_SYNC;
+/// On a dma-buf: number of the ioctl that takes a [`dma_buf_export_sync_file`].
+pub const DMA_BUF_IOCTL_EXPORT_SYNC_FILE: u32 = HLRS_SYS_DMA_BUF_IOCTL_EXPORT_SYNC_FILE;
+/// On a dma-buf: number of the ioctl that takes a [`dma_buf_import_sync_file`].
+pub const DMA_BUF_IOCTL_IMPORT_SYNC_FILE: u32 = HLRS_SYS_DMA_BUF_IOCTL_IMPORT_SYNC_FILE;
+/// Accesses that read.
+pub const DMA_BUF_SYNC_READ: u32 = HLRS_SYS_DMA_BUF_SYNC_READ;
+/// Accesses that write.
+pub const DMA_BUF_SYNC_WRITE: u32 = HLRS_SYS_DMA_BUF_SYNC_WRITE;
+/// [`dma_buf_sync`]: the access ends.
+pub const DMA_BUF_SYNC_END: u32 = HLRS_SYS_DMA_BUF_SYNC_END;
+
+/// The number of every ioctl of a node here with its name in C.
+pub const IOCTLS: [(&str, u32); 14] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", DRM_IOCTL_HLRS_DEVICE_QUERY),
     ("DRM_IOCTL_HLRS_MEM_CREATE", DRM_IOCTL_HLRS_MEM_CREATE),
     (
@@ -83,6 +111,9 @@ pub const IOCTLS: [(&str, u32); 11] = [
     ("DRM_IOCTL_HLRS_MEM_FILL", DRM_IOCTL_HLRS_MEM_FILL),
     ("DRM_IOCTL_HLRS_MEM_CRC32C", DRM_IOCTL_HLRS_MEM_CRC32C),
     ("DRM_IOCTL_HLRS_MEM_WAIT", DRM_IOCTL_HLRS_MEM_WAIT),
+    ("DRM_IOCTL_HLRS_MEM_EXPORT", DRM_IOCTL_HLRS_MEM_EXPORT),
+    ("DRM_IOCTL_HLRS_MEM_REVOKE", DRM_IOCTL_HLRS_MEM_REVOKE),
+    ("DRM_IOCTL_HLRS_DEVICE_OWN", DRM_IOCTL_HLRS_DEVICE_OWN),
     ("DRM_IOCTL_VERSION", DRM_IOCTL_VERSION),
     ("DRM_IOCTL_GEM_CLOSE", DRM_IOCTL_GEM_CLOSE),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", DRM_IOCTL_PRIME_HANDLE_TO_FD),

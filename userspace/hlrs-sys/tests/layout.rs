@@ -95,11 +95,21 @@ fn pinned() -> Vec<Layout> {
             extensions @ 0 + 8, handle @ 8 + 4, flags @ 12 + 4, timeout_ns @ 16 + 8,
             reserved @ 24 + 16,
         }
+        drm_hlrs_mem_export: 64 {
+            extensions @ 0 + 8, handle @ 8 + 4, flags @ 12 + 4, offset @ 16 + 8, size @ 24 + 8,
+            fd_flags @ 32 + 4, fd @ 36 + 4, peer @ 40 + 4, importers @ 44 + 4, reserved @ 48 + 16,
+        }
+        drm_hlrs_mem_revoke: 32 {
+            extensions @ 0 + 8, handle @ 8 + 4, flags @ 12 + 4, reserved @ 16 + 16,
+        }
+        drm_hlrs_device_own: 32 {
+            extensions @ 0 + 8, op @ 8 + 4, pad @ 12 + 4, reserved @ 16 + 16,
+        }
     }
 }
 
 /// Numbers that programs were compiled with.
-const PINNED_IOCTLS: [(&str, u32); 11] = [
+const PINNED_IOCTLS: [(&str, u32); 14] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", 0xc028_6440),
     ("DRM_IOCTL_HLRS_MEM_CREATE", 0xc030_6441),
     ("DRM_IOCTL_HLRS_MEM_MMAP_OFFSET", 0xc028_6442),
@@ -107,6 +117,9 @@ const PINNED_IOCTLS: [(&str, u32); 11] = [
     ("DRM_IOCTL_HLRS_MEM_FILL", 0xc038_6444),
     ("DRM_IOCTL_HLRS_MEM_CRC32C", 0xc038_6445),
     ("DRM_IOCTL_HLRS_MEM_WAIT", 0xc028_6446),
+    ("DRM_IOCTL_HLRS_MEM_EXPORT", 0xc040_6447),
+    ("DRM_IOCTL_HLRS_MEM_REVOKE", 0xc020_6448),
+    ("DRM_IOCTL_HLRS_DEVICE_OWN", 0xc020_6449),
     ("DRM_IOCTL_VERSION", 0xc040_6400),
     ("DRM_IOCTL_GEM_CLOSE", 0x4008_6409),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", 0xc00c_642d),
