@@ -199,7 +199,7 @@ impl Buffer {
         };
         // SAFETY: the argument has no pointers.
         unsafe { ioctl::call(self.fd(), &mut arg) }.map_err(failed)?;
-        Mapping::new(self.fd(), arg.offset, offset, len).map_err(failed)
+        Mapping::new(self.fd(), arg.offset, offset, len, true).map_err(failed)
     }
 
     /// Has the device copy `size` bytes from `src` at `src_offset` to this
@@ -325,7 +325,9 @@ impl Buffer {
         }
     }
 
-    /// Makes a dma-buf of the whole buffer, which others may read and write.
+    /// Makes a dma-buf of the whole buffer, which others may read and write, by
+    /// PRIME: the kernel gives the same dma-buf as long as one exists.
+    /// [`dma_buf`](Self::dma_buf) can do more.
     pub fn export(&self) -> Result<DmaBuf> {
         self.export_with(sys::DRM_CLOEXEC | sys::DRM_RDWR)
     }
@@ -356,7 +358,7 @@ impl Buffer {
         )
     }
 
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.handle.device.inner.fd()
     }
 }

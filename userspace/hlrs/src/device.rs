@@ -133,6 +133,32 @@ impl Device {
         BufferBuilder::new(self, size)
     }
 
+    /// Makes this open file the owner of the device: until it is closed or
+    /// [`disown`](Self::disown) is called the node cannot be opened, and
+    /// importers that cannot be revoked may attach to what it exports, where the
+    /// administrator allows that.
+    ///
+    /// Fails with `EBUSY` if the node is open elsewhere, or if such an importer
+    /// of an earlier owner is still attached.
+    pub fn own(&self) -> Result<()> {
+        self.ownership(sys::DRM_HLRS_DEVICE_OWN_ACQUIRE, "to own it")
+    }
+
+    /// Ends the ownership; fails with `EPERM` if there is none.
+    pub fn disown(&self) -> Result<()> {
+        self.ownership(sys::DRM_HLRS_DEVICE_OWN_RELEASE, "to own it no longer")
+    }
+
+    fn ownership(&self, op: u32, what: &str) -> Result<()> {
+        let mut arg = sys::drm_hlrs_device_own {
+            op,
+            ..Default::default()
+        };
+        // SAFETY: the argument has no pointers.
+        unsafe { ioctl::call(self.as_fd(), &mut arg) }
+            .map_err(|errno| Error::system(Operation::Own, what, errno))
+    }
+
     /// What this open file has consumed so far.
     pub fn usage(&self) -> Result<Usage> {
         Usage::of(self.as_fd())

@@ -4,9 +4,9 @@
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use std::time::Instant;
 
 use hlrs_sys as sys;
 use rustix::event;
@@ -18,7 +18,11 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::error::Operation;
 use crate::error::Result;
+use crate::export::Access;
 use crate::ioctl;
+use crate::mapping::Mapping;
+use crate::sync_file;
+use crate::sync_file::SyncFile;
 
 /// A buffer that other devices and processes can be given.
 ///
@@ -52,24 +56,78 @@ impl DmaBuf {
             event::PollFlags::OUT
         };
         let failed = |errno| Error::system(Operation::DmaBuf, "waiting for its users", errno);
-        let start = Instant::now();
-        loop {
-            let left = timeout.saturating_sub(start.elapsed());
-            let left = event::Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            let mut fds = [event::PollFd::new(&self.fd, events)];
-            match event::poll(&mut fds, Some(&left)) {
-                Ok(0) => return Err(failed(Errno::TIME)),
-                Ok(_) if fds[0].revents().contains(event::PollFlags::ERR) => {
-                    return Err(failed(Errno::IO))
-                }
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
+        match sync_file::poll(self.as_fd(), events, timeout).map_err(failed)? {
+            None => Err(failed(Errno::TIME)),
+            Some(found) if found.contains(event::PollFlags::ERR) => Err(failed(Errno::IO)),
+            Some(_) => Ok(()),
         }
+    }
+
+    /// Maps all of it for reading and writing by the CPU.
+    ///
+    /// Memory that a device works on at the same time is in order only between
+    /// [`begin_cpu_access`](Self::begin_cpu_access) and
+    /// [`end_cpu_access`](Self::end_cpu_access). When the exporter revokes the
+    /// dma-buf the next access raises `SIGBUS`.
+    pub fn map(&self) -> Result<Mapping> {
+        self.do_map(true)
+    }
+
+    /// As [`map`](Self::map), for reading only.
+    pub fn map_read_only(&self) -> Result<Mapping> {
+        self.do_map(false)
+    }
+
+    fn do_map(&self, writable: bool) -> Result<Mapping> {
+        let failed = |errno| Error::system(Operation::DmaBuf, "mapping it", errno);
+        Mapping::new(self.as_fd(), 0, 0, self.size()?, writable).map_err(failed)
+    }
+
+    /// Waits until the CPU may access the memory: for jobs that write it, before
+    /// it writes for all jobs.
+    pub fn begin_cpu_access(&self, access: Access) -> Result<()> {
+        self.sync(access.sync_flags(), "beginning to access it")
+    }
+
+    /// Ends an access that [`begin_cpu_access`](Self::begin_cpu_access) began.
+    pub fn end_cpu_access(&self, access: Access) -> Result<()> {
+        let flags = access.sync_flags() | sys::DMA_BUF_SYNC_END;
+        self.sync(flags, "ending to access it")
+    }
+
+    fn sync(&self, flags: u32, what: &str) -> Result<()> {
+        let mut arg = sys::dma_buf_sync {
+            flags: flags.into(),
+        };
+        // SAFETY: the argument has no pointers.
+        unsafe { ioctl::call(self.as_fd(), &mut arg) }
+            .map_err(|errno| Error::system(Operation::DmaBuf, what, errno))
+    }
+
+    /// A fence for all jobs now queued that an access has to wait for: who reads
+    /// waits for those that write, who writes for all.
+    pub fn export_sync_file(&self, access: Access) -> Result<SyncFile> {
+        let mut arg = sys::dma_buf_export_sync_file {
+            flags: access.sync_flags(),
+            fd: -1,
+        };
+        // SAFETY: the argument has no pointers.
+        unsafe { ioctl::call(self.as_fd(), &mut arg) }
+            .map_err(|errno| Error::system(Operation::DmaBuf, "getting its fences", errno))?;
+        // SAFETY: the kernel has just installed this descriptor for us alone.
+        Ok(SyncFile::from(unsafe { OwnedFd::from_raw_fd(arg.fd) }))
+    }
+
+    /// Has later jobs on the memory wait for a fence, as they would for a job
+    /// that accesses it in this way.
+    pub fn import_sync_file(&self, fence: &SyncFile, access: Access) -> Result<()> {
+        let mut arg = sys::dma_buf_import_sync_file {
+            flags: access.sync_flags(),
+            fd: fence.as_fd().as_raw_fd(),
+        };
+        // SAFETY: the argument has no pointers.
+        unsafe { ioctl::call(self.as_fd(), &mut arg) }
+            .map_err(|errno| Error::system(Operation::DmaBuf, "adding a fence", errno))
     }
 }
 
@@ -94,8 +152,8 @@ impl AsFd for DmaBuf {
 impl Device {
     /// Makes a buffer of this device of a dma-buf, whoever exported it.
     ///
-    /// Importing what the same open file exported gives the same memory under
-    /// the same handle.
+    /// Importing what [`Buffer::export`] made in the same open file gives the
+    /// same memory under the same handle.
     pub fn import(&self, dmabuf: &DmaBuf) -> Result<Buffer> {
         let size = dmabuf.size()?;
         let mut arg = sys::drm_prime_handle {

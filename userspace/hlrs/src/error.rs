@@ -33,6 +33,10 @@ pub enum Operation {
     Wait,
     /// Make a dma-buf of a buffer.
     Export,
+    /// Take exports back, or allow them again.
+    Revoke,
+    /// Own a device, or no longer.
+    Own,
     /// Make a buffer of a dma-buf.
     Import,
     /// Use a dma-buf by itself.
@@ -56,6 +60,8 @@ impl Operation {
             Operation::Crc32c => "checksum",
             Operation::Wait => "waiting",
             Operation::Export => "export as dma-buf",
+            Operation::Revoke => "revoking",
+            Operation::Own => "ownership of the device",
             Operation::Import => "import of a dma-buf",
             Operation::DmaBuf => "using a dma-buf",
             Operation::Sriov => "virtual functions",
@@ -85,6 +91,8 @@ pub enum Cause {
     DifferentDevices,
     /// A range of a mapping ends beyond it.
     OutOfRange,
+    /// A mapping is for reading only.
+    ReadOnly,
     /// Something that should have appeared did not within the time given.
     TimedOut,
     /// Text from the kernel that was not in the documented form.
@@ -162,6 +170,7 @@ impl fmt::Display for Error {
                 "the buffers belong to different open devices; export one and import it on the other",
             ),
             Cause::OutOfRange => f.write_str("the range ends beyond the mapping"),
+            Cause::ReadOnly => f.write_str("the mapping is for reading only"),
             Cause::TimedOut => f.write_str("it did not happen in the time given"),
             Cause::Malformed(text) => f.write_str(text),
         }
@@ -204,6 +213,8 @@ fn name(errno: Errno) -> Option<&'static str> {
         Errno::RANGE => "ERANGE",
         Errno::NOSYS => "ENOSYS",
         Errno::OVERFLOW => "EOVERFLOW",
+        Errno::DQUOT => "EDQUOT",
+        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL",
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::TIMEDOUT => "ETIMEDOUT",
         Errno::CANCELED => "ECANCELED",
@@ -240,6 +251,35 @@ fn meaning(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (O::Wait, Errno::TIME) => "the time is up and the buffer is still in use",
         (O::Wait, Errno::IO) => "a job that wrote the buffer failed",
+        (O::Export, Errno::INVAL) => {
+            "the offset or the size is not a multiple of 4096, or the range is empty or ends beyond the buffer"
+        }
+        (O::Export, Errno::OVERFLOW) => "offset plus size exceeds 64 bits",
+        (O::Export, Errno::NXIO) => {
+            "the range lies outside the aperture, and the buffer cannot be moved into it"
+        }
+        (O::Export, Errno::OPNOTSUPP) => {
+            "the buffer was imported, or the device offers no peer-to-peer memory"
+        }
+        (O::Export, Errno::DQUOT) => {
+            "the file has exported as much as the module parameter export_limit_mib allows"
+        }
+        (O::Export, Errno::ADDRNOTAVAIL) => "there is no PCI function of this address",
+        (O::Revoke, Errno::TIMEDOUT) => {
+            "an importer has not let go; the kernel's log names it"
+        }
+        (O::Own, Errno::BUSY) => {
+            "the device is open elsewhere, or an importer that cannot be revoked is attached"
+        }
+        (O::Own, Errno::PERM) => "this file does not own the device",
+        (O::Open, Errno::BUSY) => "another file owns the device",
+        (O::DmaBuf, Errno::ACCESS) => "the dma-buf was exported without the right to do this",
+        (O::Copy | O::Fill | O::Crc32c, Errno::ACCESS) => {
+            "a buffer was imported without the right to do this"
+        }
+        (O::Copy | O::Fill | O::Crc32c | O::Import | O::DmaBuf, Errno::NODEV) => {
+            "the device is gone, or the memory was revoked"
+        }
         (O::Import, Errno::OPNOTSUPP) => {
             "exporter and device have no way to reach each other's memory"
         }

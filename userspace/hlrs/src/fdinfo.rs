@@ -38,6 +38,9 @@ pub struct Usage {
     pub engine_ns: BTreeMap<String, u64>,
     /// Number of engines of each kind.
     pub engine_capacity: BTreeMap<String, u64>,
+    /// Bytes of the dma-bufs that the file has made by the driver's own export,
+    /// and of those that PRIME made of its buffers, as long as they exist.
+    pub exported: Option<u64>,
     /// Memory by region.
     pub memory: BTreeMap<String, MemoryUsage>,
 }
@@ -50,7 +53,8 @@ impl Usage {
         Ok(Self::parse(&text))
     }
 
-    /// Reads the keys that `drm-usage-stats` defines and passes over others.
+    /// Reads the keys that `drm-usage-stats` defines and those of the driver, and
+    /// passes over others.
     pub fn parse(text: &str) -> Usage {
         let mut usage = Usage::default();
         for line in text.lines() {
@@ -58,6 +62,9 @@ impl Usage {
                 continue;
             };
             let (key, value) = (key.trim(), value.trim());
+            if key == "hlrs-exported" {
+                usage.exported = quantity(value);
+            }
             let Some(key) = key.strip_prefix("drm-") else {
                 continue;
             };
@@ -113,7 +120,8 @@ mod tests {
     const TEXT: &str = "pos:\t0\nflags:\t02\ndrm-driver:\thlrs\ndrm-client-id:\t7\n\
         drm-pdev:\t0000:03:00.0\ndrm-engine-copy:\t1234 ns\ndrm-engine-capacity-copy:\t16\n\
         drm-total-vram0:\t2 MiB\ndrm-shared-vram0:\t0\ndrm-resident-vram0:\t2048 KiB\n\
-        drm-active-vram0:\t4096\ndrm-total-cycles-copy:\t5\nhlrs-other:\t1\n";
+        drm-active-vram0:\t4096\ndrm-total-cycles-copy:\t5\nhlrs-other:\t1\n\
+        hlrs-exported:\t12 KiB\n";
 
     #[test]
     fn reads_the_standard_keys() {
@@ -121,6 +129,7 @@ mod tests {
         assert_eq!(usage.driver, "hlrs");
         assert_eq!(usage.client_id, Some(7));
         assert_eq!(usage.pci_address.as_deref(), Some("0000:03:00.0"));
+        assert_eq!(usage.exported, Some(12 << 10));
         assert_eq!(usage.engine_ns["copy"], 1234);
         assert_eq!(usage.engine_capacity["copy"], 16);
         let vram = usage.memory["vram0"];

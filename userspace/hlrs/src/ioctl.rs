@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ioctls, each bound to the structure that it takes.
+//! The ioctls of nodes and of dma-bufs, each bound to the structure that it
+//! takes.
 
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
@@ -9,12 +10,13 @@ use rustix::ioctl;
 
 use hlrs_sys as sys;
 
-/// An argument structure of a DRM ioctl.
+/// An argument structure of an ioctl.
 ///
 /// # Safety
 ///
-/// The ioctl `NUMBER` of an hlrs node must read and write nothing but the
-/// structure itself, and memory that pointers in it designate.
+/// The ioctl `NUMBER` of the file that it is for, an hlrs node or a dma-buf, must
+/// read and write nothing but the structure itself, and memory that pointers in
+/// it designate.
 pub(crate) unsafe trait Argument {
     /// Number of the ioctl.
     const NUMBER: u32;
@@ -40,6 +42,12 @@ argument! {
     drm_hlrs_mem_fill => DRM_IOCTL_HLRS_MEM_FILL,
     drm_hlrs_mem_crc32c => DRM_IOCTL_HLRS_MEM_CRC32C,
     drm_hlrs_mem_wait => DRM_IOCTL_HLRS_MEM_WAIT,
+    drm_hlrs_mem_export => DRM_IOCTL_HLRS_MEM_EXPORT,
+    drm_hlrs_mem_revoke => DRM_IOCTL_HLRS_MEM_REVOKE,
+    drm_hlrs_device_own => DRM_IOCTL_HLRS_DEVICE_OWN,
+    dma_buf_sync => DMA_BUF_IOCTL_SYNC,
+    dma_buf_export_sync_file => DMA_BUF_IOCTL_EXPORT_SYNC_FILE,
+    dma_buf_import_sync_file => DMA_BUF_IOCTL_IMPORT_SYNC_FILE,
 }
 
 struct Call<'a, T> {

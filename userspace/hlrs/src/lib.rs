@@ -7,7 +7,9 @@
 //! - [`Device`]: an open accel node. [`list`] finds the nodes of this machine.
 //! - [`Buffer`]: memory of the device, or system memory that it can reach.
 //! - [`Mapping`]: a buffer in the address space of the process.
-//! - [`DmaBuf`]: a buffer in a file descriptor, to hand to another device.
+//! - [`DmaBuf`]: a buffer, or a part of one, in a file descriptor, to hand to
+//!   another device.
+//! - [`SyncFile`]: a fence in a file descriptor.
 //! - [`Job`]: work that the device was given and has perhaps not done yet.
 //!
 //! [`PhysicalFunction`] divides a card into virtual functions, and [`Usage`]
@@ -43,7 +45,8 @@
 //!
 //! After a device was unplugged or unbound every operation fails with `ENODEV`,
 //! and touching a [`Mapping`] of its memory raises `SIGBUS`, which ends the
-//! process unless it handles the signal.
+//! process unless it handles the signal. The same holds for what was imported
+//! from, or mapped of, a [`DmaBuf`] that its exporter has revoked.
 
 mod buffer;
 mod counters;
@@ -51,6 +54,8 @@ mod crc32c;
 mod device;
 mod dmabuf;
 mod error;
+mod export;
+mod exports;
 mod fdinfo;
 mod ioctl;
 mod job;
@@ -58,6 +63,7 @@ mod mapping;
 mod node;
 mod query;
 mod sriov;
+mod sync_file;
 
 pub use buffer::Buffer;
 pub use buffer::BufferBuilder;
@@ -69,6 +75,12 @@ pub use error::Cause;
 pub use error::Error;
 pub use error::Operation;
 pub use error::Result;
+pub use export::Access;
+pub use export::ExportBuilder;
+pub use export::Importers;
+pub use exports::Exported;
+pub use exports::Importer;
+pub use exports::Process;
 pub use fdinfo::MemoryUsage;
 pub use fdinfo::Usage;
 pub use job::Job;
@@ -84,3 +96,4 @@ pub use query::RegionClass;
 pub use query::SriovMode;
 pub use rustix::io::Errno;
 pub use sriov::PhysicalFunction;
+pub use sync_file::SyncFile;

@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::error::Operation;
 use crate::error::Result;
 
-/// A range of a buffer, mapped for reading and writing.
+/// A range of a buffer, mapped for reading, and for writing unless it comes from
+/// [`DmaBuf::map_read_only`](crate::DmaBuf::map_read_only).
 ///
 /// The mapping keeps the memory alive, also after the buffer and the device
 /// were dropped. The memory can be written by devices and other processes at
@@ -31,6 +32,7 @@ use crate::error::Result;
 pub struct Mapping {
     ptr: *mut u8,
     len: usize,
+    writable: bool,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -40,7 +42,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `len` bytes from `skip` on of what the file has at `offset`.
+    /// Maps `len` bytes from `skip` on of what the file has at `offset`, for
+    /// reading, and for writing if `writable`.
     ///
     /// DRM knows buffers by the offset of their first byte only, so what comes
     /// before the range is mapped, too, and unmapped again.
@@ -49,11 +52,13 @@ impl Mapping {
         offset: u64,
         skip: u64,
         len: u64,
+        writable: bool,
     ) -> std::result::Result<Mapping, Errno> {
         let skip = usize::try_from(skip).map_err(|_| Errno::NOMEM)?;
         let len = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         let whole = skip.checked_add(len).ok_or(Errno::NOMEM)?;
-        let prot = mm::ProtFlags::READ | mm::ProtFlags::WRITE;
+        let mut prot = mm::ProtFlags::READ;
+        prot.set(mm::ProtFlags::WRITE, writable);
         // SAFETY: the kernel chooses an address range that nothing else uses.
         let start = unsafe {
             mm::mmap(
@@ -76,7 +81,7 @@ impl Mapping {
         }
         // SAFETY: `skip` bytes into a mapping of `skip + len` bytes.
         let ptr = unsafe { start.cast::<u8>().add(skip) };
-        Ok(Mapping { ptr, len })
+        Ok(Mapping { ptr, len, writable })
     }
 
     /// Size in bytes.
@@ -122,9 +127,13 @@ impl Mapping {
         Ok(())
     }
 
-    /// Copies bytes into the mapping.
+    /// Copies bytes into the mapping. Fails if it is for reading only.
     pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<()> {
         self.check(offset, from.len())?;
+        if !self.writable {
+            let what = format!("writing {} bytes at {offset}", from.len());
+            return Err(Error::new(Operation::Map, what, Cause::ReadOnly));
+        }
         let (mut at, mut rest) = (offset, from);
         while !rest.is_empty() {
             if at % 8 == 0 && rest.len() >= 8 {
@@ -190,7 +199,7 @@ mod tests {
             .unwrap();
         std::fs::remove_file(&path).unwrap();
         file.set_len(len as u64).unwrap();
-        let mapping = Mapping::new(file.as_fd(), 0, 0, len as u64).unwrap();
+        let mapping = Mapping::new(file.as_fd(), 0, 0, len as u64, true).unwrap();
         (file, mapping)
     }
 
@@ -215,9 +224,19 @@ mod tests {
     fn a_range_that_does_not_start_at_the_beginning() {
         let mut whole = mapping_of("range", 4 * 4096);
         whole.1.write(3 * 4096, b"third").unwrap();
-        let part = Mapping::new(whole.0.as_fd(), 0, 3 * 4096, 4096).unwrap();
+        let part = Mapping::new(whole.0.as_fd(), 0, 3 * 4096, 4096, true).unwrap();
         assert_eq!(part.len(), 4096);
         assert_eq!(part.to_vec(0, 5).unwrap(), b"third");
+    }
+
+    #[test]
+    fn what_is_for_reading_is_not_written() {
+        let (file, mut map) = mapping_of("ro", 4096);
+        let mut read_only = Mapping::new(file.as_fd(), 0, 0, 4096, false).unwrap();
+        let refused = read_only.write(0, &[1]).unwrap_err();
+        assert_eq!(refused.cause(), &Cause::ReadOnly);
+        map.write(0, &[1]).unwrap();
+        assert_eq!(read_only.to_vec(0, 2).unwrap(), [1, 0]);
     }
 
     #[test]

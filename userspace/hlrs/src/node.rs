@@ -11,6 +11,8 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::error::Operation;
 use crate::error::Result;
+use crate::exports;
+use crate::exports::Exported;
 use crate::sriov::PhysicalFunction;
 
 /// What a PCI function is in SR-IOV.
@@ -57,6 +59,12 @@ impl Node {
     /// The hardware's counters, if the driver offers them to this process.
     pub fn counters(&self) -> Option<Counters> {
         Counters::of(&self.address)
+    }
+
+    /// The dma-bufs that were made of the function's memory, of all processes, if
+    /// the driver tells this process.
+    pub fn exports(&self) -> Option<Vec<Exported>> {
+        exports::of(&self.address)
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `hlrsctl info`
 
+use hlrs::Exported;
+use hlrs::Process;
 use hlrs::SriovMode;
 use hlrsctl::Size;
 
@@ -55,7 +57,43 @@ pub fn run(name: Option<&str>) -> Result<()> {
             println!("  {name:<20} {value}");
         }
     }
+    if let Some(exports) = node.exports() {
+        for export in exports {
+            show_export(&export);
+        }
+    }
     Ok(())
+}
+
+/// A dma-buf, and below it who has it.
+fn show_export(export: &Exported) {
+    println!(
+        "export         {} of {} at {:#x}, {}, {}, by {}",
+        Size(export.size),
+        export.memory,
+        export.offset,
+        export.access,
+        export.state,
+        process(&export.exporter),
+    );
+    for importer in &export.importers {
+        println!(
+            "               to {} {}, {}, by {}{}",
+            importer.driver,
+            importer.device,
+            if importer.mappings > 0 {
+                "mapped"
+            } else {
+                "not mapped"
+            },
+            process(&importer.process),
+            if importer.pinned { ", pinned" } else { "" },
+        );
+    }
+}
+
+fn process(process: &Process) -> String {
+    format!("{} ({})", process.pid, process.name)
 }
 
 fn function(mode: SriovMode) -> String {
