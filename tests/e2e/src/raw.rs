@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ioctls with arguments as they are given, for tests about bad ones.
 
+pub mod importer;
+
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 

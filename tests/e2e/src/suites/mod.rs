@@ -6,6 +6,7 @@ mod cycles;
 mod faults;
 mod fdinfo;
 mod hotplug;
+mod importers;
 mod kill9;
 mod mem;
 mod mmap;
@@ -44,6 +45,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "prime",
             tests: prime::tests(),
+        },
+        Suite {
+            name: "importers",
+            tests: importers::tests(),
         },
         Suite {
             name: "zero",

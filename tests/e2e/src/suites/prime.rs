@@ -302,7 +302,7 @@ fn jobs_of_both_devices_keep_their_order(context: &Context) -> Outcome {
 }
 
 /// A dma-buf of system memory that no accelerator made.
-fn heap(size: u64) -> Outcome<DmaBuf> {
+pub fn heap(size: u64) -> Outcome<DmaBuf> {
     #[repr(C)]
     struct Allocation {
         len: u64,
@@ -375,7 +375,7 @@ fn imports_cannot_be_mapped(_: &Context) -> Outcome {
 }
 
 /// Makes a descriptor survive exec.
-fn inheritable(fd: BorrowedFd<'_>) -> Outcome {
+pub fn inheritable(fd: BorrowedFd<'_>) -> Outcome {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
         .map_err(|errno| Stop::failed(format!("fcntl: {errno}")))
 }

@@ -35,7 +35,7 @@ pub fn tests() -> Vec<Test> {
 /// What a call may say that a reset met.
 const DOCUMENTED: [Errno; 3] = [Errno::CANCELED, Errno::TIMEDOUT, Errno::IO];
 
-fn reset(address: &str) -> Outcome {
+pub fn reset(address: &str) -> Outcome {
     let file = driver::pci(address).join("reset");
     system::need(&file, "a reset of the function")?;
     system::write(&file, "1").map_err(|err| Stop::failed(format!("reset of {address}: {err}")))

@@ -23,6 +23,8 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
         ("hold", [node, place]) => super::mmap::hold(node, place),
         ("hoard", [node]) => super::zero::hoard(node),
         ("churn", [first, second, seed]) => super::kill9::churn(first, second, seed),
+        ("export", [node, importer, file]) => super::importers::export(node, importer, file),
+        ("attach", [fd, importer]) => super::importers::attach(fd, importer),
         ("import", [node, fd]) => super::prime::import(node, fd),
         _ => Err(Stop::failed(format!(
             "no role {name} with arguments {arguments:?}"

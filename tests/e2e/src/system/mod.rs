@@ -3,6 +3,7 @@
 
 pub mod cards;
 pub mod driver;
+pub mod importer;
 pub mod machine;
 pub mod random;
 pub mod role;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who waits for the fences of importers.
+
+use std::time::Duration;
+
+use super::Pair;
+use super::BOUND;
+use super::LONG;
+use super::TICK;
+use crate::check;
+use crate::check_eq;
+use crate::harness::Context;
+use crate::harness::Outcome;
+use crate::harness::Stop;
+use crate::suites::reset::reset;
+use crate::system::cards;
+use crate::system::driver;
+use crate::system::driver::Unbound;
+use crate::system::importer::Kind;
+use crate::system::importer::Usage;
+use crate::system::MIB;
+
+/// A job that takes long enough to be noticed, and less than the driver waits.
+const SHORT: Duration = Duration::from_millis(1200);
+
+/// The exporter's jobs obey the rules of the reservation object.
+pub fn jobs_wait_for_fences_by_their_usage(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    let (buffer, dmabuf) = pair.shared(MIB)?;
+    let importer = pair
+        .importers
+        .map(&dmabuf, &pair.importer.address, Kind::Dynamic)?;
+    let write = || buffer.fill(0, MIB, 7);
+    let read = || buffer.crc32c(0, MIB).map(drop);
+    type Job<'a> = &'a dyn Fn() -> hlrs::Result<()>;
+    let table: [(Usage, &str, Job<'_>, bool); 6] = [
+        (Usage::Bookkeep, "reads", &read, false),
+        (Usage::Bookkeep, "writes", &write, false),
+        (Usage::Read, "reads", &read, false),
+        (Usage::Read, "writes", &write, true),
+        (Usage::Write, "reads", &read, true),
+        (Usage::Write, "writes", &write, true),
+    ];
+    for (usage, what, job, waits) in table {
+        importer.fence(if waits { SHORT } else { LONG }, usage)?;
+        job()?;
+        let left = importer.state()?.fences;
+        check_eq!(
+            left == 0,
+            waits,
+            "a job that {what} waits for a fence for {usage:?}"
+        );
+        importer.signal().map_err(Stop::failed)?;
+        check_eq!(importer.state()?.fences, 0, "fences after signalling");
+    }
+    Ok(())
+}
+
+/// Also of an importer that has nothing mapped any more.
+pub fn unbind_waits_for_fences(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    let (_buffer, dmabuf) = pair.shared(MIB)?;
+    let importer = pair
+        .importers
+        .map(&dmabuf, &pair.importer.address, Kind::Dynamic)?;
+    let start = importer.fence(SHORT, Usage::Bookkeep)?;
+    importer.unmap().map_err(Stop::failed)?;
+    let bound = Unbound(&pair.exporter.address);
+    driver::unbind(&pair.exporter.address)?;
+    let (took, state) = (start.elapsed(), importer.state()?);
+    drop(bound);
+    driver::wait_node(&pair.exporter.address)?;
+    check_eq!(state.fences, 0, "fences that were not waited for");
+    check!(took + TICK >= SHORT, "unbinding took {took:?}");
+    Ok(())
+}
+
+pub fn unbind_does_not_wait_for_ever(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    let (_buffer, dmabuf) = pair.shared(MIB)?;
+    let importer = pair
+        .importers
+        .map(&dmabuf, &pair.importer.address, Kind::Dynamic)?;
+    let start = importer.fence(LONG, Usage::Bookkeep)?;
+    let bound = Unbound(&pair.exporter.address);
+    driver::unbind(&pair.exporter.address)?;
+    let (took, state) = (start.elapsed(), importer.state()?);
+    check!(took < BOUND, "unbinding took {took:?}");
+    check_eq!(state.fences, 1, "fences that somebody else has signalled");
+    check!(
+        state.mapped && state.stale,
+        "the importer unmaps before its fence: {state:?}"
+    );
+    importer.signal().map_err(Stop::failed)?;
+    importer.wait_unmapped()?;
+    drop(bound);
+    driver::wait_node(&pair.exporter.address).map(drop)
+}
+
+/// A reset waits for both, and the importer may map again.
+pub fn an_importer_unmaps_after_its_fences(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    for kind in [Kind::Dynamic, Kind::UnmapInside] {
+        let (buffer, dmabuf) = pair.shared(MIB)?;
+        buffer.fill(0, MIB, 0x5555)?;
+        let importer = pair.importers.map(&dmabuf, &pair.importer.address, kind)?;
+        let start = importer.fence(SHORT, Usage::Bookkeep)?;
+        reset(&pair.exporter.address)?;
+        let (took, state) = (start.elapsed(), importer.state()?);
+        check!(took + TICK >= SHORT, "{kind:?}: the reset took {took:?}");
+        check_eq!(state.fences, 0, "{kind:?}");
+        check!(!state.mapped, "{kind:?}: {state:?}");
+        check!(
+            state.unmapped_after.is_some(),
+            "{kind:?}: unmapped without being told: {state:?}"
+        );
+        importer.map().map_err(Stop::failed)?;
+        cards::holds_pattern("the buffer", &buffer, 0x5555)?;
+    }
+    Ok(())
+}
