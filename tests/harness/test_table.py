@@ -14,18 +14,20 @@ one   guest                  switch  60  run-one --fast 'a b'
 two   guest,fresh,soak=900   iommu   30  run-two
 unit  kunit,debug            switch  20  x_kunit
 here  host                   -       10  ./here
+more  guest,extra,soak=60    switch  10  run-more
 """
 
 
 class Parse(unittest.TestCase):
     def test_fields(self):
-        one, two, unit, here = suites.parse(TABLE)
+        one, two, unit, here, more = suites.parse(TABLE)
         self.assertEqual((one.name, one.where, one.machine, one.limit), ("one", "guest", "switch", 60))
         self.assertEqual(one.command, "run-one --fast 'a b'")
         self.assertTrue(two.fresh)
         self.assertEqual(two.soak_limit, 900)
         self.assertEqual(unit.flavour, "debug")
         self.assertEqual(here.where, "host")
+        self.assertTrue(more.extra)
 
     def test_bad_rows(self):
         for row in (
@@ -38,6 +40,7 @@ class Parse(unittest.TestCase):
             "name guest,wrong switch 60 x",
             "name guest,soak=0 switch 60 x",
             "name host switch 60 x",
+            "name guest,extra switch 60 x",
             "a guest switch 1 x\na guest switch 1 x",
         ):
             with self.subTest(row), self.assertRaises(suites.TableError):
@@ -62,10 +65,11 @@ class Select(unittest.TestCase):
         self.assertEqual(self.names([], False, "release"), ["one", "two", "here"])
 
     def test_soak(self):
-        self.assertEqual(self.names([], True, "debug"), ["two"])
+        self.assertEqual(self.names([], True, "debug"), ["two", "more"])
 
     def test_by_name(self):
         self.assertEqual(self.names(["unit", "one"], False, "release"), ["one", "unit"])
+        self.assertEqual(self.names(["more"], False, "debug"), ["more"])
 
     def test_unknown_name(self):
         with self.assertRaisesRegex(suites.TableError, "no suite 'tree'"):
@@ -87,6 +91,17 @@ class Plan(unittest.TestCase):
     def test_longest_first(self):
         table = suites.parse("a guest switch 1 x\nb guest iommu 9 x\n")
         self.assertEqual([name for _, name, _ in test.plan(table)], ["iommu", "switch"])
+
+
+    def test_a_machine_that_has_most_of_it_gets_two_boots(self):
+        rows = [f"s{n} guest switch 300 x" for n in range(6)] + ["t guest small 300 x"]
+        groups = [[suite.name for suite in group] for _, _, group in test.plan(suites.parse("\n".join(rows)))]
+        self.assertEqual(groups, [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["t"]])
+
+    def test_halves(self):
+        table = suites.parse("a guest switch 5 x\nb guest switch 1 x\nc guest switch 3 x\n")
+        self.assertEqual([[suite.name for suite in part] for part in test.halves(table)], [["a"], ["b", "c"]])
+        self.assertEqual(len(test.halves(table[:1])), 1)
 
 
 class Bench(unittest.TestCase):

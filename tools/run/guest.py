@@ -35,6 +35,7 @@ class Guest:
         self.log_path = os.path.join(folder, "kernel.log")
         self.detector = splat.Detector()
         self.hung = False
+        self._serial = None
         self._slow = slow
         self._log_offset = 0
         self._log_rest = ""
@@ -61,14 +62,11 @@ class Guest:
             self.qmp = qmp.Qmp(self._socket("qmp"), alive=lambda: self._process.poll() is None)
             self._run = qmp.connect(self._socket("run"), 10)
             self._host = qmp.connect(self._socket("host"), 10)
-            self._serial = None if terminal else qmp.connect(self._socket("serial"), 10)
         except (qmp.QmpError, ValueError) as error:
             self._process.kill()
             self._process.wait()
             raise GuestDied(f"QEMU did not start: {error}\n{self._tail('qemu.log')}") from error
         threading.Thread(target=self._read_run, daemon=True).start()
-        if self._serial:
-            threading.Thread(target=self._drain_serial, daemon=True).start()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _socket(self, name):
@@ -77,13 +75,17 @@ class Guest:
     def _channels(self, terminal):
         args = ["-chardev", f"socket,id=qmp,path={self._socket('qmp')},server=on,wait=off"]
         args += ["-mon", "chardev=qmp,mode=control"]
-        log = f"logfile={self.log_path.replace(',', ',,')}"
+        log = self.log_path.replace(",", ",,")
         if terminal:
-            args += ["-chardev", f"stdio,id=serial,mux=on,signal=off,{log}", "-mon", "chardev=serial,mode=readline"]
+            args += ["-chardev", f"stdio,id=serial,mux=on,signal=off,logfile={log}"]
+            args += ["-mon", "chardev=serial,mode=readline"]
         else:
-            # A socket and not a file: a hung guest is asked for its blocked
-            # tasks over the serial line.
-            args += ["-chardev", f"socket,id=serial,path={self._socket('serial')},server=on,wait=off,{log}"]
+            # A file takes each character at once. What does not (a socket) has
+            # QEMU try again, and its log then has characters twice. The input
+            # is for asking a hung guest for its blocked tasks.
+            os.mkfifo(self._socket("input"))
+            self._serial = os.open(self._socket("input"), os.O_RDWR | os.O_NONBLOCK)
+            args += ["-chardev", f"file,id=serial,path={log},append=on,input-path={self._socket('input')}"]
         args += ["-serial", "chardev:serial", "-device", "virtio-serial-pci,id=channels"]
         for name in ("run", "host"):
             args += ["-chardev", f"socket,id={name},path={self._socket(name)},server=on,wait=off"]
@@ -102,13 +104,6 @@ class Guest:
         if rest:
             self._lines.put(rest.decode("utf-8", "replace"))
         self._lines.put(None)
-
-    def _drain_serial(self):
-        try:
-            while self._serial.recv(65536):
-                pass
-        except OSError:
-            pass
 
     # -- What tests ask of the machine ---------------------------------------------------------
 
@@ -200,7 +195,8 @@ class Guest:
         """SysRq w, over the serial line: the stacks of blocked tasks."""
         try:
             self.qmp.run("chardev-send-break", id="serial", timeout=5)
-            self._serial.sendall(b"w")
+            if self._serial is not None:
+                os.write(self._serial, b"w")
             time.sleep(2)
         except (qmp.QmpError, OSError):
             pass
@@ -259,7 +255,10 @@ class Guest:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for sock in filter(None, (self._run, self._host, self._serial)):
+        if self._serial is not None:
+            os.close(self._serial)
+            self._serial = None
+        for sock in filter(None, (self._run, self._host)):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -24,10 +24,11 @@ VARIANTS = {
     variant.name: variant
     for variant in (
         Variant("switch", "two accelerators below one PCIe switch"),
-        Variant("small", "the same, with an aperture of a quarter of the memory", aperture=64 * MIB),
         Variant("iommu", "the same, behind an emulated Intel IOMMU", iommu=True),
+        Variant("small-switch", "the same, with an aperture of a quarter of the memory", aperture=64 * MIB),
         Variant("ports", "each accelerator on a root port of its own", switch=False),
         Variant("iommu-ports", "root ports, behind an emulated Intel IOMMU", switch=False, iommu=True),
+        Variant("small", "root ports, with an aperture of a quarter of the memory", switch=False, aperture=64 * MIB),
     )
 }
 

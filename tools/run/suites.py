@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import machine
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*$")
-_FLAGS = {"fresh", "bare", "release", "debug"}
+_FLAGS = {"fresh", "bare", "extra", "release", "debug"}
 
 
 class TableError(Exception):
@@ -24,6 +24,7 @@ class Suite:
     command: str
     fresh: bool = False
     bare: bool = False
+    extra: bool = False
     flavour: str = ""
     soak_limit: int = 0
 
@@ -70,6 +71,8 @@ def _row(line):
             options[flag] = True
         else:
             raise TableError(f"unknown flag '{flag}'")
+    if options.get("extra") and not options["soak_limit"]:
+        raise TableError("an extra suite needs soak=SECONDS")
     return Suite(name, where, variant, int(limit), command.strip(), **options)
 
 
@@ -92,5 +95,5 @@ def select(table, names, soak, flavour):
         return table
     table = [suite for suite in table if suite.flavour in ("", flavour)]
     if soak:
-        table = [suite for suite in table if suite.soak_limit]
-    return table
+        return [suite for suite in table if suite.soak_limit]
+    return [suite for suite in table if not suite.extra]

@@ -203,6 +203,10 @@ def config_hz(kernel):
         return int(re.search(r"^CONFIG_HZ=(\d+)$", config.read(), re.MULTILINE).group(1))
 
 
+# Seconds of limits that are worth a boot of their own.
+WORTH_A_BOOT = 900
+
+
 def plan(selected):
     """Groups that can run at the same time: (kind, machine, suites)."""
     hosts = [suite for suite in selected if suite.where == "host"]
@@ -215,9 +219,27 @@ def plan(selected):
             groups.append(("guest", suite.machine, [suite]))
         else:
             shared.setdefault(suite.machine, []).append(suite)
+    whole = sum(suite.limit for suite in selected)
+    for name, group in shared.items():
+        # A boot costs time too: only if all others would wait for the end of this one.
+        parts = halves(group) if weight(group) > max(whole / 2, WORTH_A_BOOT) else [group]
+        groups += [("guest", name, part) for part in parts]
     # The longest first, so that what is left at the end is short.
-    groups += [("guest", name, group) for name, group in shared.items()]
-    return sorted(groups, key=lambda group: -sum(suite.limit for suite in group[2]))
+    return sorted(groups, key=lambda group: -weight(group[2]))
+
+
+def weight(group):
+    """How long suites take, as far as their limits tell."""
+    return sum(suite.limit for suite in group)
+
+
+def halves(group):
+    """Two groups of about the same weight, each in the order of the table."""
+    first = list(group)
+    second = []
+    while len(first) > 1 and weight(first[:-1]) >= weight(second) + first[-1].limit:
+        second.insert(0, first.pop())
+    return [part for part in (first, second) if part]
 
 
 def main():

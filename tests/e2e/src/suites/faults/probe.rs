@@ -61,7 +61,7 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
     driver::wait_node(address)?;
 
     let (mut refused, mut unnoticed) = (0, 0);
-    for n in choose(total, context, 60) {
+    for n in choose(total, context, 20) {
         driver::unbind(address)?;
         let (result, injected) = injection.run(n, || driver::bind(address))?;
         match result {
@@ -103,7 +103,7 @@ fn enabling_virtual_functions(context: &Context) -> Outcome {
     let total = count_of(injected)?;
     vfs.clear()?;
     let mut refused = 0;
-    for n in choose(total, context, 40) {
+    for n in choose(total, context, 8) {
         let (result, injected) = injection.run(n, || vfs.pf.set_num_vfs(1))?;
         match result {
             Ok(()) => vfs.clear()?,
