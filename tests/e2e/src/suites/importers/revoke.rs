@@ -2,6 +2,7 @@
 //! Memory is taken back from importers of every kind.
 
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::sync::RwLock;
 use std::time::Instant;
@@ -173,6 +174,8 @@ struct Progress {
     /// Held shared while reading, as a function that is being reset does not
     /// decode its BAR. Mapping and unmapping meet the reset.
     reset: RwLock<()>,
+    /// Odd while a reset runs.
+    resets: AtomicU32,
 }
 
 const CONTENT: [u8; 8] = 0x77u64.to_le_bytes();
@@ -181,9 +184,15 @@ const CONTENT: [u8; 8] = 0x77u64.to_le_bytes();
 fn work(importer: &Attachment<'_>, kind: Kind, progress: &Progress) -> Outcome<u32> {
     let mut rounds = 0;
     while !progress.stop.load(Ordering::Relaxed) {
+        let before = progress.resets.load(Ordering::SeqCst);
         match importer.map() {
             // Invalidated, and not unmapped yet.
             Ok(_) | Err(Errno::BUSY) => {}
+            // Refused as long as the reset lasts.
+            Err(Errno::NODEV) => {
+                let quiet = before % 2 == 0 && progress.resets.load(Ordering::SeqCst) == before;
+                check!(!quiet, "{kind:?} cannot map although there is no reset");
+            }
             Err(errno) => return Err(Stop::failed(format!("{kind:?} cannot map: {errno}"))),
         }
         let between_resets = progress.reset.read();
@@ -229,7 +238,9 @@ pub fn resets_while_importers_work(context: &Context) -> Outcome {
         for _ in 0..context.rounds(3, 100) {
             std::thread::sleep(std::time::Duration::from_millis(50));
             let nobody_reads = progress.reset.write();
+            progress.resets.fetch_add(1, Ordering::SeqCst);
             result = reset(&pair.exporter.address);
+            progress.resets.fetch_add(1, Ordering::SeqCst);
             drop(nobody_reads);
             if result.is_err() {
                 break;
