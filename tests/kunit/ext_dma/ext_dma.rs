@@ -29,6 +29,7 @@ mod test_list;
 mod test_map;
 mod test_p2p;
 mod test_resv;
+mod test_retained;
 mod test_segments;
 
 #[pin_data]

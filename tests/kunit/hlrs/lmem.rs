@@ -112,4 +112,87 @@ mod suite {
         assert_eq!(scattered.extents().len(), 2);
         Ok(())
     }
+
+    #[test]
+    fn takes_exactly_what_is_asked_for() -> Result {
+        let lmem = Lmem::new(16 * MIB, 4 * MIB)?;
+        // Neither a power of two nor aligned to one, and across the end of the aperture.
+        let extent = Extent {
+            start: 3 * MIB + 4096,
+            len: 2 * MIB - 3 * 4096,
+        };
+        let taken = lmem.take(extent)?;
+
+        assert_eq!(taken.extents(), &[extent]);
+        assert_eq!(lmem.used(), extent.len);
+        assert_eq!(lmem.visible_used(), MIB - 4096);
+        assert_eq!(lmem.take(extent).err(), Some(ENOSPC));
+
+        let last_page = Extent {
+            start: extent.end() - 4096,
+            len: 4096,
+        };
+        assert_eq!(lmem.take(last_page).err(), Some(ENOSPC));
+
+        let beyond = Extent {
+            start: 16 * MIB - 4096,
+            len: 8192,
+        };
+        assert_eq!(lmem.take(beyond).err(), Some(ENOSPC));
+
+        drop(taken);
+        assert_eq!(lmem.used(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn cuts_ranges_out_of_extents() {
+        let extents = [
+            Extent {
+                start: 0x10000,
+                len: 0x3000,
+            },
+            Extent {
+                start: 0x40000,
+                len: 0x1000,
+            },
+            Extent {
+                start: 0x20000,
+                len: 0x4000,
+            },
+        ];
+        let is = |offset: u64, len: u64, expected: &[(u64, u64)]| {
+            let found = cut(&extents, offset, len).map(|e| (e.start, e.len));
+            assert!(found.eq(expected.iter().copied()));
+        };
+
+        is(
+            0,
+            0x8000,
+            &[(0x10000, 0x3000), (0x40000, 0x1000), (0x20000, 0x4000)],
+        );
+        is(0x1000, 0x1000, &[(0x11000, 0x1000)]);
+        is(0x2000, 0x2000, &[(0x12000, 0x1000), (0x40000, 0x1000)]);
+        is(0x3000, 0x1000, &[(0x40000, 0x1000)]);
+        is(0x4000, 0x4000, &[(0x20000, 0x4000)]);
+        is(0x7000, 0x1000, &[(0x23000, 0x1000)]);
+        is(0x8000, 0x1000, &[]);
+        is(0x7000, u64::MAX, &[(0x23000, 0x1000)]);
+        is(0, 0, &[]);
+    }
+
+    #[test]
+    fn knows_which_part_is_visible() -> Result {
+        let lmem = Lmem::new(16 * MIB, 4 * MIB)?;
+        let all = lmem.alloc(16 * MIB, page(), Placement::Any, false)?;
+
+        assert!(!all.is_visible());
+        let first: u64 = all.extents()[0].start;
+        assert_eq!(first, 0);
+        assert!(all.is_part_visible(0, 4 * MIB));
+        assert!(all.is_part_visible(4 * MIB - 4096, 4096));
+        assert!(!all.is_part_visible(4 * MIB - 4096, 8192));
+        assert!(!all.is_part_visible(4 * MIB, 4096));
+        Ok(())
+    }
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of memory that peers have not let go of.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+#[kunit_tests(ext_dma_retained)]
+mod suite {
+    use super::*;
+    use core::sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    };
+    use kernel_ext::p2pdma::{
+        set_aside,
+        Retained, //
+    };
+
+    /// No BAR is there.
+    const BASE: u64 = 0x7000_0000_0000;
+
+    /// Counts itself as long as it exists.
+    struct Aside(Arc<AtomicUsize>);
+
+    impl Aside {
+        fn new(count: &Arc<AtomicUsize>) -> Self {
+            count.fetch_add(1, Ordering::Relaxed);
+            Self(count.clone())
+        }
+    }
+
+    impl Drop for Aside {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What is set aside of a window, relative to `BASE`, and the count of what is kept.
+    fn ask(start: u64, end: u64) -> Result<(KVec<(u64, u64)>, Arc<AtomicUsize>)> {
+        let count = Arc::new(AtomicUsize::new(0), GFP_KERNEL)?;
+        let mut found = KVec::new();
+
+        set_aside(BASE + start..BASE + end, |range| {
+            found.push((range.start - BASE, range.end - BASE), GFP_KERNEL)?;
+            Ok(KBox::new(Aside::new(&count), GFP_KERNEL)?)
+        })?;
+        Ok((found, count))
+    }
+
+    #[test]
+    fn nothing_is_retained_at_first() -> Result {
+        let (found, count) = ask(0, 0x10000)?;
+
+        assert!(found.is_empty());
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_are_cut_to_the_window() -> Result {
+        let ranges = [(0x1000, 0x3000), (0x8000, 0xa000)];
+        let _retained = Retained::new(ranges.iter().map(|(s, e)| BASE + s..BASE + e));
+
+        assert_eq!(ask(0, 0x10000)?.0[..], ranges);
+        assert_eq!(
+            ask(0x2000, 0x9000)?.0[..],
+            [(0x2000, 0x3000), (0x8000, 0x9000)]
+        );
+        assert_eq!(ask(0x3000, 0x8000)?.0[..], []);
+        assert_eq!(ask(0xa000, 0x10000)?.0[..], []);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_set_aside_is_kept_until_the_peer_lets_go() -> Result {
+        let first = Retained::new([BASE..BASE + 0x1000, BASE + 0x4000..BASE + 0x5000].into_iter());
+        let second = Retained::new([BASE + 0x2000..BASE + 0x3000].into_iter());
+        let (found, count) = ask(0, 0x10000)?;
+
+        assert_eq!(found.len(), 3);
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+        drop(first);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        drop(second);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(ask(0, 0x10000)?.0.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn the_error_of_who_sets_aside_comes_through() {
+        let _retained = Retained::new([BASE..BASE + 0x1000].into_iter());
+        let result = set_aside(BASE..BASE + 0x1000, |_| Err(ENOSPC));
+
+        assert_eq!(result, Err(ENOSPC));
+    }
+}
