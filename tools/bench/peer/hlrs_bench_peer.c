@@ -3,7 +3,8 @@
  * What "make bench" compares the driver with: an accel device without hardware
  * whose buffers are a GEM object and blocks of the GPU buddy allocator, and
  * nothing else. It is as short as a driver can be that goes the same way
- * through the DRM core.
+ * through the DRM core. It also exports dma-bufs, with nothing behind them, and
+ * imports those of others.
  */
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -15,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/sizes.h>
 
+#include "bench.h"
 #include "hlrs_bench_peer.h"
 
 struct bench_device {
@@ -81,6 +83,17 @@ static const struct drm_ioctl_desc bench_ioctls[] = {
 		.cmd = DRM_IOCTL_BENCH_CREATE,
 		.func = bench_create,
 		.name = "BENCH_CREATE",
+	},
+	{
+		.cmd = DRM_IOCTL_BENCH_EXPORT,
+		.func = bench_export,
+		.name = "BENCH_EXPORT",
+	},
+	{
+		.cmd = DRM_IOCTL_BENCH_MAP,
+		.func = bench_map,
+		.flags = DRM_ROOT_ONLY,
+		.name = "BENCH_MAP",
 	},
 };
 

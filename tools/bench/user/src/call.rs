@@ -17,6 +17,38 @@ pub struct BenchCreate {
     pub pad: u32,
 }
 
+/// Argument of the peer's ioctl, `struct drm_bench_export`.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchExport {
+    pub size: u64,
+    pub fd_flags: u32,
+    pub fd: i32,
+}
+
+/// `struct drm_bench_segment`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Segment {
+    pub address: u64,
+    pub length: u64,
+}
+
+/// Argument of the peer's ioctl, `struct drm_bench_map`. `segments` must be the
+/// address of room for `max_segments` of them.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchMap {
+    pub fd: i32,
+    pub importer: u32,
+    pub rounds: u32,
+    pub max_segments: u32,
+    pub segments: u64,
+    pub ns: u64,
+    pub num_segments: u32,
+    pub pad: u32,
+}
+
 /// An argument structure, and the ioctl that takes it.
 ///
 /// # Safety
@@ -60,13 +92,23 @@ pub unsafe trait Call: Sized {
     }
 }
 
-/// `DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_create)`.
-const BENCH_CREATE: u32 =
-    (3 << 30) | ((size_of::<BenchCreate>() as u32) << 16) | (0x64 << 8) | 0x40;
+/// `DRM_IOWR(DRM_COMMAND_BASE + nr, T)`.
+const fn iowr<T>(nr: u32) -> u32 {
+    (3 << 30) | ((size_of::<T>() as u32) << 16) | (0x64 << 8) | (0x40 + nr)
+}
 
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for BenchCreate {
-    const NUMBER: u32 = BENCH_CREATE;
+    const NUMBER: u32 = iowr::<BenchCreate>(0);
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for BenchExport {
+    const NUMBER: u32 = iowr::<BenchExport>(1);
+}
+// SAFETY: The ioctl accesses only the structure, and the segments, for which
+// there is room as its description demands.
+unsafe impl Call for BenchMap {
+    const NUMBER: u32 = iowr::<BenchMap>(2);
 }
 // SAFETY: With a size of 0 the ioctl accesses only the structure.
 unsafe impl Call for sys::drm_hlrs_device_query {
@@ -75,6 +117,10 @@ unsafe impl Call for sys::drm_hlrs_device_query {
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for sys::drm_hlrs_mem_create {
     const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_CREATE;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_mem_export {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_EXPORT;
 }
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for sys::drm_gem_close {

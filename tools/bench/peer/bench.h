@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Inside the benchmark peer. */
+#ifndef HLRS_BENCH_H
+#define HLRS_BENCH_H
+
+struct drm_device;
+struct drm_file;
+
+int bench_export(struct drm_device *drm, void *data, struct drm_file *file);
+int bench_map(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* HLRS_BENCH_H */
