@@ -105,6 +105,10 @@ impl Drop for Retained {
                 }
                 break;
             };
+            if registry.entries.is_empty() {
+                // A static is not dropped when the module is unloaded.
+                registry.entries = KVec::new();
+            }
             drop(registry);
         }
     }

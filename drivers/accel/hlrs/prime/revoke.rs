@@ -20,6 +20,7 @@ use kernel::{
         msecs_to_jiffies,
         Delta,
         Instant,
+        Jiffies,
         Monotonic, //
     },
 };
@@ -47,7 +48,7 @@ use crate::{
 /// Returns after all importers have let go, or when the time is up.
 pub(crate) fn suspend_all(dev: &HlrsDevice) {
     dev.exports.blocked.add(Reason::Reset);
-    let _ = take_back(dev, |_| true);
+    let _ = take_back(dev, |_| true, |_| {});
 }
 
 /// Lets importers map again after a reset. Any context.
@@ -60,9 +61,7 @@ pub(crate) fn allow_all(dev: &HlrsDevice) {
 /// Memory that an importer does not let go of is kept from those who come later.
 pub(crate) fn revoke_all(dev: &HlrsDevice) {
     dev.exports.blocked.add(Reason::Gone);
-    if take_back(dev, |_| true).is_err() {
-        retain(dev);
-    }
+    let _ = take_back(dev, |_| true, |export| retain(dev, export));
 }
 
 /// Takes back what the file of `client` has exported of `buffer`. Sleeps.
@@ -76,7 +75,7 @@ pub(crate) fn revoke(buffer: &Buffer, client: &Arc<Client>) -> Result {
             export.blocked.add(Reason::Owner);
         }
     }
-    take_back(dev, |export| is_by(export, buffer, client))
+    take_back(dev, |export| is_by(export, buffer, client), |_| {})
 }
 
 /// Undoes [`revoke`]. Sleeps.
@@ -110,9 +109,13 @@ fn exports_of<'a>(
 
 /// Invalidates the mappings of the selected exports and waits until they are gone.
 ///
-/// The reason why nobody can map anew has been set. Fails with `ETIMEDOUT` if some are left when
-/// the time is up.
-fn take_back(dev: &HlrsDevice, select: impl Fn(&Export) -> bool) -> Result {
+/// The reason why nobody can map anew has been set. Calls `stuck` for those that are left when the
+/// time is up, and fails with `ETIMEDOUT` if one of them is of LMEM.
+fn take_back(
+    dev: &HlrsDevice,
+    select: impl Fn(&Export) -> bool,
+    stuck: impl Fn(&Export),
+) -> Result {
     for dma_buf in exports_of(dev, &select) {
         let mut guard = dma_buf.resv().lock();
         // The guard is that of the dma-buf, so that this does not fail.
@@ -132,11 +135,12 @@ fn take_back(dev: &HlrsDevice, select: impl Fn(&Export) -> bool) -> Result {
             continue;
         };
 
-        if let Err(e) = wait_for_importers(&dma_buf, export, &deadline) {
+        // Importers of system memory have its pages, which nobody else gets anyway.
+        let waited = wait_for_importers(dev, &dma_buf, export, &deadline);
+        if waited.is_err() && export.is_lmem() {
             report(dev, &dma_buf, export);
-            if export.is_lmem() {
-                result = Err(e);
-            }
+            stuck(export);
+            result = Err(ETIMEDOUT);
         }
     }
     result
@@ -162,19 +166,35 @@ impl Deadline {
 
         self.ms.saturating_sub(gone)
     }
+
+    /// What is left, at least one jiffy.
+    fn left_jiffies(&self) -> Jiffies {
+        msecs_to_jiffies(self.left_ms().max(1))
+    }
 }
 
-fn wait_for_importers(dma_buf: &DmaBuf, export: &Export, deadline: &Deadline) -> Result {
-    if export.mappings() == 0 {
-        return Ok(());
-    }
+/// Waits for what importers do with the memory, and until they have unmapped it.
+fn wait_for_importers(
+    dev: &HlrsDevice,
+    dma_buf: &DmaBuf,
+    export: &Export,
+    deadline: &Deadline,
+) -> Result {
+    // Jobs of this device are nobody else's: they may go on, or have been ended before.
+    let own = dev.queue.fence_context();
+    let resv = dma_buf.resv();
 
-    // What importers still do with the memory has fences here.
-    dma_buf.resv().wait_timeout(
-        Usage::Bookkeep,
-        false,
-        msecs_to_jiffies(deadline.left_ms().max(1)),
-    )?;
+    match resv.fences(Usage::Bookkeep, |fence| fence.context() != own) {
+        Ok(fences) => {
+            for fence in fences {
+                fence.wait_timeout(false, deadline.left_jiffies())?;
+            }
+        }
+        // Without the memory for a list, for all.
+        Err(_) => {
+            resv.wait_timeout(Usage::Bookkeep, false, deadline.left_jiffies())?;
+        }
+    }
 
     read_poll_timeout(
         || Ok(export.mappings()),
@@ -196,6 +216,13 @@ fn report(dev: &HlrsDevice, dma_buf: &DmaBuf, export: &Export) {
         return;
     };
 
+    if export.mappings() == 0 {
+        dev_err!(
+            dev.parent(),
+            "work of an importer on {} bytes does not end; they are set aside\n",
+            dma_buf.size()
+        );
+    }
     for importer in attachments.of::<Export>() {
         if importer.data().mappings() > 0 {
             dev_err!(
@@ -209,32 +236,30 @@ fn report(dev: &HlrsDevice, dma_buf: &DmaBuf, export: &Export) {
     }
 }
 
-/// Notes where the memory is that importers have although the driver is being unbound.
-fn retain(dev: &HlrsDevice) {
+/// Notes where the memory is that an importer has although the driver is being unbound.
+///
+/// It is set aside until nobody has the buffer any more.
+fn retain(dev: &HlrsDevice, export: &Export) {
     let Some(provider) = &dev.p2p else {
         return;
     };
+    let buffer = export.buffer();
 
-    for dma_buf in exports_of(dev, |export| export.is_lmem() && export.mappings() > 0) {
-        let Some(export) = dma_buf.exported_by::<Export>() else {
-            continue;
-        };
-        let buffer = export.buffer();
+    // Only one of the exports of a buffer has to.
+    if buffer.retained.as_ref().is_some() {
+        return;
+    }
 
-        if let Backing::Lmem(memory) = &buffer.backing {
-            // Only one of the exports of a buffer has to.
-            if buffer.retained.as_ref().is_none() {
-                let base = provider.phys_start();
-                let retained = memory.with(|allocation| {
-                    p2pdma::Retained::new(
-                        allocation
-                            .extents()
-                            .iter()
-                            .map(|extent| base + extent.start..base + extent.end()),
-                    )
-                });
-                buffer.retained.populate(retained);
-            }
-        }
+    if let Backing::Lmem(memory) = &buffer.backing {
+        let base = provider.phys_start();
+        let retained = memory.with(|allocation| {
+            p2pdma::Retained::new(
+                allocation
+                    .extents()
+                    .iter()
+                    .map(|extent| base + extent.start..base + extent.end()),
+            )
+        });
+        buffer.retained.populate(retained);
     }
 }
