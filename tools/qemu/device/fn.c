@@ -101,11 +101,17 @@ void hlrs_fn_exit(HlrsFn *fn)
     pcie_cap_exit(dev);
     msix_unuse_all_vectors(dev);
     msix_uninit(dev, &fn->bar_msix, &fn->bar_msix);
+    fn->msix_after = g_malloc0(HLRS_MSIX_SIZE);
+    dev->msix_table = fn->msix_after;
+    dev->msix_pba = fn->msix_after;
 }
 
 static void hlrs_fn_finalize(Object *obj)
 {
-    hlrs_mmu_finalize(HLRS_FN(obj));
+    HlrsFn *fn = HLRS_FN(obj);
+
+    hlrs_mmu_finalize(fn);
+    g_free(fn->msix_after);
 }
 
 static void hlrs_fn_reset_hold(Object *obj, ResetType type)

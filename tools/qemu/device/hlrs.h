@@ -126,6 +126,7 @@ struct HlrsFn {
     MemoryRegion bar_lmem;      /* container: hole below, memory above */
     MemoryRegion hole;
     MemoryRegion bar_msix;
+    uint8_t *msix_after;        /* what late accesses to bar_msix reach */
 
     QEMUTimer *reset_timer;
     QEMUTimer *irq_timer;
@@ -147,7 +148,12 @@ struct HlrsFn {
     bool resetting;
     bool lmem_error;
     bool lose_irq;
-    bool gone;                  /* unrealized: only memory is left */
+    /*
+     * Unrealized: only memory is left. A processor that has found a region
+     * before still accesses it, after it has waited for the one that has
+     * removed the device.
+     */
+    bool gone;
 
     uint64_t counters[HLRS_NR_COUNTERS];
     HlrsCtx ctx[HLRS_NR_CTX];

@@ -142,6 +142,9 @@ static uint64_t hlrs_regs_read(void *opaque, hwaddr addr, unsigned size)
     hwaddr base = addr & ~7ull;
     uint64_t val;
 
+    if (fn->gone) {
+        return MAKE_64BIT_MASK(0, size * 8);
+    }
     if (base != addr && fn->read_latch_addr == base) {
         fn->read_latch_addr = UINT32_MAX;
         return fn->read_latch;
@@ -281,6 +284,9 @@ static void hlrs_regs_write(void *opaque, hwaddr addr, uint64_t val,
 {
     HlrsFn *fn = opaque;
 
+    if (fn->gone) {
+        return;
+    }
     if (addr >= HLRS_REG_CTX_BASE && addr < HLRS_CTX_END) {
         addr -= HLRS_REG_CTX_BASE;
         hlrs_ctx_write(fn, addr / HLRS_CTX_STRIDE, addr % HLRS_CTX_STRIDE,
