@@ -101,7 +101,12 @@ pub fn unload() -> Outcome {
 
 /// Loads the driver and waits for as many accelerators as there are devices.
 pub fn load(accelerators: usize) -> Outcome {
-    program("modprobe", &["hlrs"])?;
+    load_with(accelerators, &[])
+}
+
+/// As [`load`], with module parameters such as `name=value`.
+pub fn load_with(accelerators: usize, parameters: &[&str]) -> Outcome {
+    program("modprobe", &[&["hlrs"], parameters].concat())?;
     wait_until("the nodes of all accelerators", REACTION, || {
         cards::nodes().is_ok_and(|nodes| {
             nodes.len() == accelerators && nodes.iter().all(|node| node.path.exists())

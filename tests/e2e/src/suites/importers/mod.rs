@@ -7,6 +7,8 @@ mod access;
 mod fences;
 mod interface;
 mod lifetime;
+mod ownership;
+mod quarantine;
 mod revoke;
 
 use std::time::Duration;
@@ -41,6 +43,11 @@ use lifetime::a_killed_importer_lets_go;
 use lifetime::closing_the_file_ends_all_importers;
 use lifetime::the_memory_outlives_handle_and_file;
 use lifetime::the_memory_outlives_the_exporting_process;
+use ownership::only_the_owner_has_pinned_importers;
+use ownership::pinned_importers_are_refused;
+use ownership::the_owner_is_alone;
+use quarantine::an_importer_keeps_what_it_does_not_let_go_of;
+use quarantine::another_binding_does_not_get_it_either;
 use revoke::reset_invalidates_every_kind;
 use revoke::resets_while_importers_work;
 use revoke::unbind_revokes_every_kind;
@@ -64,6 +71,11 @@ pub fn tests() -> Vec<Test> {
         unbind_revokes_every_kind: 120,
         unbind_waits_for_fences: 120,
         unbind_does_not_wait_for_ever: 120,
+        an_importer_keeps_what_it_does_not_let_go_of: 120,
+        another_binding_does_not_get_it_either: 180,
+        the_owner_is_alone,
+        pinned_importers_are_refused: 120,
+        only_the_owner_has_pinned_importers: 180,
     ]
 }
 
