@@ -18,6 +18,7 @@ class Variant:
     switch: bool = True
     iommu: bool = False
     aperture: int = 0
+    forwards: bool = True
 
 
 VARIANTS = {
@@ -28,6 +29,7 @@ VARIANTS = {
         Variant("small-switch", "the same, with an aperture of a quarter of the memory", aperture=64 * MIB),
         Variant("ports", "each accelerator on a root port of its own", switch=False),
         Variant("iommu-ports", "root ports, behind an emulated Intel IOMMU", switch=False, iommu=True),
+        Variant("refused", "root ports of a machine that does not forward between them", switch=False, forwards=False),
         Variant("small", "root ports, with an aperture of a quarter of the memory", switch=False, aperture=64 * MIB),
     )
 }
@@ -40,6 +42,10 @@ PEER = {"acc0": "acc1", "acc1": "acc0"}
 # The peer-to-peer rules of Linux list this processor. What the emulation
 # cannot do is switched off, or QEMU warns about it at every start.
 CPU = "EPYC,fxsr-opt=off,misalignsse=off,osvw=off,topoext=off,nrip-save=off,xsavec=off"
+
+
+# They do not list processors before this one's family 17h.
+OLD_CPU = CPU.replace("EPYC", "EPYC,family=16")
 
 
 def accelerator(variant, name):
@@ -97,7 +103,7 @@ def command(qemu, variant, kernel, initrd, command_line, *, icount=False, memory
     """Everything but the channels to the guest, which the caller adds."""
     args = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     args += ["-L", "/usr/share/seabios", "-L", "/usr/share/qemu"]
-    args += ["-machine", "q35,usb=off", "-cpu", CPU, "-m", memory]
+    args += ["-machine", "q35,usb=off", "-cpu", CPU if variant.forwards else OLD_CPU, "-m", memory]
     args += ["-global", "q35-pcihost.pci-hole64-size=64G"]
     # Native PCIe hot plug, as real machines have it, and not ACPI's.
     args += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]

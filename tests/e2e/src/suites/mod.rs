@@ -12,6 +12,7 @@ mod mem;
 mod mmap;
 mod ops;
 mod prime;
+mod refused;
 mod reset;
 mod roles;
 mod sriov;
@@ -45,6 +46,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "prime",
             tests: prime::tests(),
+        },
+        Suite {
+            name: "refused",
+            tests: refused::tests(),
         },
         Suite {
             name: "importers",

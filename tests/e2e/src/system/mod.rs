@@ -4,6 +4,7 @@
 pub mod cards;
 pub mod driver;
 pub mod importer;
+pub mod log;
 pub mod machine;
 pub mod random;
 pub mod role;

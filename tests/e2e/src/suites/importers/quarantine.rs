@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory that an importer does not let go of is not given to anybody else.
 
-use std::os::unix::fs::OpenOptionsExt;
-
 use hlrs::Buffer;
 use hlrs::Device;
 
@@ -20,35 +18,11 @@ use crate::system::driver;
 use crate::system::driver::Unbound;
 use crate::system::importer::Attachment;
 use crate::system::importer::Kind;
+use crate::system::log::Log;
 use crate::system::MIB;
 
 const SIZE: u64 = 6 * MIB;
 const OTHERS: u64 = 0x0123_4567_89ab_cdef;
-
-/// The kernel's messages from now on.
-struct Log(std::fs::File);
-
-impl Log {
-    fn from_now() -> Outcome<Log> {
-        let log = std::fs::File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/kmsg")?;
-        rustix::fs::seek(&log, rustix::fs::SeekFrom::End(0))
-            .map_err(|errno| Stop::failed(format!("/dev/kmsg: {errno}")))?;
-        Ok(Log(log))
-    }
-
-    /// How many lines contain `text`.
-    fn count(&mut self, text: &str) -> usize {
-        let mut buffer = [0; 8192];
-        let mut count = 0;
-        while let Ok(len) = std::io::Read::read(&mut self.0, &mut buffer) {
-            count += usize::from(String::from_utf8_lossy(&buffer[..len]).contains(text));
-        }
-        count
-    }
-}
 
 /// All memory that there is to be had, filled.
 fn take_the_rest(device: &Device) -> Outcome<Vec<Buffer>> {

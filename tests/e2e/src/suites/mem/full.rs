@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory that is full, or has no place that is large enough.
 
-use std::io::Read;
 
 use hlrs::Buffer;
 use hlrs::Device;
@@ -12,12 +11,12 @@ use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
-use crate::harness::Stop;
 use crate::harness::Test;
 use crate::skip;
-use crate::system;
 use crate::system::cards;
 use crate::system::cards::Place;
+use crate::system::log::DebugLog;
+use crate::system::log::Log;
 use crate::system::random::Random;
 use crate::system::MIB;
 use crate::tests;
@@ -206,51 +205,19 @@ fn memory_outside_the_aperture(context: &Context) -> Outcome {
     )
 }
 
-/// Debug messages of DRM drivers, switched on for the time of a test.
-struct DebugLog {
-    before: String,
-}
-
-const DRM_DEBUG: &str = "/sys/module/drm/parameters/debug";
-
-impl DebugLog {
-    fn on() -> Outcome<DebugLog> {
-        system::need(DRM_DEBUG, "debug messages of DRM")?;
-        let before = std::fs::read_to_string(DRM_DEBUG)?;
-        // Those of the category "driver".
-        system::write(DRM_DEBUG, "0x2")?;
-        Ok(DebugLog { before })
-    }
-}
-
-impl Drop for DebugLog {
-    fn drop(&mut self) {
-        if let Err(err) = system::write(DRM_DEBUG, self.before.trim()) {
-            println!("{DRM_DEBUG} could not be put back: {err}");
-        }
-    }
-}
-
 fn a_full_aperture_is_explained(_: &Context) -> Outcome {
     let device = small_aperture()?;
     let _debug = DebugLog::on()?;
-    let mut log = std::fs::File::options().read(true).open("/dev/kmsg")?;
-    std::io::Seek::seek(&mut log, std::io::SeekFrom::End(0))?;
-    rustix::fs::fcntl_setfl(&log, rustix::fs::OFlags::NONBLOCK)
-        .map_err(|errno| Stop::failed(format!("/dev/kmsg: {errno}")))?;
+    let mut log = Log::from_now()?;
     let _full = exhaust(&device, Place::Visible, 4 * MIB)?;
-    let mut lines = String::new();
-    let mut record = [0; 8192];
-    // Each read gives one record; an error means that there are no more.
-    while let Ok(len) = log.read(&mut record) {
-        lines.push_str(&String::from_utf8_lossy(&record[..len]));
-    }
+    let lines = log.lines();
     let said = lines
-        .lines()
+        .iter()
         .any(|line| line.contains("hlrs") && line.contains("aperture"));
     check!(
         said,
-        "the log does not say that the aperture is full:\n{lines}"
+        "the log does not say that the aperture is full:\n{}",
+        lines.concat()
     );
     Ok(())
 }
