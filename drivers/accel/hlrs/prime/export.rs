@@ -170,7 +170,7 @@ impl Export {
     /// Whether it is all of the buffer, with all rights: then importing it on the device that has
     /// exported it gives the buffer itself.
     pub(super) fn is_whole(&self) -> bool {
-        self.size == self.buffer.size() as u64
+        self.size == self.buffer.size() as u64 && self.access.read && self.access.write
     }
 
     pub(super) fn access(&self) -> Access {
