@@ -45,6 +45,9 @@ calls! {
     fill(drm_hlrs_mem_fill) = DRM_IOCTL_HLRS_MEM_FILL;
     crc32c(drm_hlrs_mem_crc32c) = DRM_IOCTL_HLRS_MEM_CRC32C;
     wait(drm_hlrs_mem_wait) = DRM_IOCTL_HLRS_MEM_WAIT;
+    export(drm_hlrs_mem_export) = DRM_IOCTL_HLRS_MEM_EXPORT;
+    revoke(drm_hlrs_mem_revoke) = DRM_IOCTL_HLRS_MEM_REVOKE;
+    own(drm_hlrs_device_own) = DRM_IOCTL_HLRS_DEVICE_OWN;
     close(drm_gem_close) = DRM_IOCTL_GEM_CLOSE;
     to_fd(drm_prime_handle) = DRM_IOCTL_PRIME_HANDLE_TO_FD;
     to_handle(drm_prime_handle) = DRM_IOCTL_PRIME_FD_TO_HANDLE;

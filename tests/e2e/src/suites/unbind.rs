@@ -80,6 +80,20 @@ pub fn all_gone(device: &hlrs::Device, handle: u32) -> Outcome {
         fd: -1,
     };
     check_errno!(raw::to_fd(device, &mut prime), NODEV);
+    let mut export = sys::drm_hlrs_mem_export {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::export(device, &mut export), NODEV);
+    let mut revoke = sys::drm_hlrs_mem_revoke {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::revoke(device, &mut revoke), NODEV);
+    check_errno!(
+        raw::own(device, &mut sys::drm_hlrs_device_own::default()),
+        NODEV
+    );
     Ok(())
 }
 

@@ -40,6 +40,14 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
     Ok(())
 }
 
+/// How many descriptors this process has open, and which number is the next:
+/// one that was set aside and is no file yet is not listed, but is not free.
+pub fn descriptors() -> Outcome<(usize, i32)> {
+    let open = fs::read_dir("/proc/self/fd")?.count();
+    let next = std::os::fd::AsRawFd::as_raw_fd(&fs::File::open("/dev/null")?);
+    Ok((open, next))
+}
+
 /// Writes to a file of sysfs, debugfs or procfs.
 pub fn write(path: impl AsRef<Path>, text: &str) -> std::io::Result<()> {
     fs::write(path, text)

@@ -104,6 +104,18 @@ fn every_operation(device: &hlrs::Device, handle: u32, own: u32) -> Outcome {
         fd: -1,
     };
     check_errno!(raw::to_fd(device, &mut prime), NOENT);
+    let mut export = sys::drm_hlrs_mem_export {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::export(device, &mut export), NOENT);
+    export.flags = sys::DRM_HLRS_MEM_EXPORT_PROBE;
+    check_errno!(raw::export(device, &mut export), NOENT);
+    let mut revoke = sys::drm_hlrs_mem_revoke {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::revoke(device, &mut revoke), NOENT);
     // The DRM core's own answer for a handle that does not exist.
     check_errno!(
         raw::close(device, &mut sys::drm_gem_close { handle, pad: 0 }),

@@ -2,6 +2,7 @@
 //! The ioctl interface as such: what each refuses, and with which error.
 
 mod calls;
+mod export;
 mod handles;
 mod memory;
 mod operations;
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Test> {
     let mut tests = query::tests();
     tests.extend(memory::tests());
     tests.extend(operations::tests());
+    tests.extend(export::tests());
     tests.extend(handles::tests());
     tests.extend(calls::tests());
     tests
