@@ -9,6 +9,7 @@ use crate::harness::Test;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
+use crate::system::driver::Loaded;
 use crate::system::vfs::Vfs;
 use crate::system::MIB;
 use crate::tests;
@@ -19,17 +20,6 @@ pub fn tests() -> Vec<Test> {
         unload_with_virtual_functions: 180,
         load_and_unload: 900,
     ]
-}
-
-/// Loads the modules when a test ends, however it ends.
-struct Loaded(usize);
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        if let Err(err) = driver::load(self.0) {
-            println!("the modules could not be loaded again: {err:?}");
-        }
-    }
 }
 
 fn a_module_in_use_stays(_: &Context) -> Outcome {

@@ -3,6 +3,7 @@
 
 mod abi;
 mod cycles;
+mod export;
 mod faults;
 mod fdinfo;
 mod hotplug;
@@ -46,6 +47,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "prime",
             tests: prime::tests(),
+        },
+        Suite {
+            name: "export",
+            tests: export::tests(),
         },
         Suite {
             name: "refused",

@@ -22,6 +22,8 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
     match (name, arguments) {
         ("hold", [node, place]) => super::mmap::hold(node, place),
         ("hoard", [node]) => super::zero::hoard(node),
+        ("share", [node, offset, size]) => super::export::share(node, offset, size),
+        ("possess", [node]) => super::export::possess(node),
         ("churn", [first, second, seed]) => super::kill9::churn(first, second, seed),
         ("export", [node, importer, file]) => super::importers::export(node, importer, file),
         ("attach", [fd, importer]) => super::importers::attach(fd, importer),

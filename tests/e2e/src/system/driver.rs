@@ -113,3 +113,36 @@ pub fn load_with(accelerators: usize, parameters: &[&str]) -> Outcome {
         })
     })
 }
+
+/// Loads the modules when a test ends, however it ends.
+pub struct Loaded(pub usize);
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        if let Err(err) = load(self.0) {
+            println!("the modules could not be loaded again: {err:?}");
+        }
+    }
+}
+
+/// The driver with other module parameters, for as long as this exists. No node
+/// may be open, before and after.
+pub struct Parameters(#[expect(dead_code, reason = "loads when it is dropped")] Loaded);
+
+impl Parameters {
+    pub fn load(parameters: &[&str]) -> Outcome<Parameters> {
+        let count = cards::nodes()?.len();
+        let loaded = Loaded(count);
+        unload()?;
+        load_with(count, parameters)?;
+        Ok(Parameters(loaded))
+    }
+}
+
+impl Drop for Parameters {
+    fn drop(&mut self) {
+        if let Err(err) = unload() {
+            println!("the modules could not be unloaded again: {err:?}");
+        }
+    }
+}

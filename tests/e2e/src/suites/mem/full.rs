@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory that is full, or has no place that is large enough.
 
-
 use hlrs::Buffer;
 use hlrs::Device;
 use hlrs::Errno;
