@@ -13,7 +13,7 @@ const HELP: &str = "\
 usage: hlrsctl COMMAND [ARGUMENT]...
 
   list                      accelerators of this machine
-  info [DEVICE]             what a device tells about itself, and its counters
+  info [DEVICE]             what a device tells about itself, its counters and exports
   mem [DEVICE] [SIZE]       allocate in every memory region, fill, copy, checksum
                             and compare; SIZE is per buffer, 4 MiB by default
   sriov [DEVICE]            virtual functions and their share of the memory
