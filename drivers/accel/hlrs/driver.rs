@@ -250,8 +250,10 @@ impl kernel_ext::pci::Driver for Hlrs {
 
         dev.begin_reset();
         dev.unmap_all_cpu();
-        dev.queue.suspend();
+        // This takes the locks of buffers, and who submits a job has them while he waits for a
+        // queue that is suspended: hence in this order.
         prime::suspend_all(dev);
+        dev.queue.suspend();
     }
 
     fn reset_done<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {

@@ -195,29 +195,53 @@ impl Lmem {
 /// The part of what `extents` make up that begins at byte `offset` and has `len` bytes.
 ///
 /// It is as long as asked for if the extents are.
-pub(crate) fn cut(
-    extents: &[Extent],
-    offset: u64,
-    len: u64,
-) -> impl Iterator<Item = Extent> + Clone + '_ {
-    let end = offset.saturating_add(len);
+pub(crate) fn cut(extents: &[Extent], offset: u64, len: u64) -> Cut<'_> {
+    let mut this = Cut {
+        extents,
+        skip: offset,
+        rest: len,
+    };
 
-    extents
-        .iter()
-        .scan(0u64, |position, extent| {
-            let begin = *position;
-            *position += extent.len;
-            Some((begin, *extent))
-        })
-        .filter_map(move |(begin, extent)| {
-            let from = offset.max(begin);
-            let to = end.min(begin + extent.len);
+    while let Some((first, others)) = this.extents.split_first() {
+        if first.len > this.skip {
+            break;
+        }
+        this.skip -= first.len;
+        this.extents = others;
+    }
+    this
+}
 
-            (from < to).then(|| Extent {
-                start: extent.start + (from - begin),
-                len: to - from,
-            })
-        })
+/// An iterator over a part of memory; from [`cut`]. There can be thousands of extents.
+#[derive(Clone)]
+pub(crate) struct Cut<'a> {
+    extents: &'a [Extent],
+    /// Bytes of the first extent that come before the part.
+    skip: u64,
+    /// Bytes of the part that are left.
+    rest: u64,
+}
+
+impl Iterator for Cut<'_> {
+    type Item = Extent;
+
+    #[inline]
+    fn next(&mut self) -> Option<Extent> {
+        if self.rest == 0 {
+            return None;
+        }
+
+        let (first, others) = self.extents.split_first()?;
+        let part = Extent {
+            start: first.start + self.skip,
+            len: (first.len - self.skip).min(self.rest),
+        };
+
+        self.extents = others;
+        self.skip = 0;
+        self.rest -= part.len;
+        Some(part)
+    }
 }
 
 /// Allocated memory; freed when dropped.

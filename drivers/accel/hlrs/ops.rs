@@ -87,6 +87,16 @@ impl Target {
         self.range.end - self.range.start
     }
 
+    /// Whether both have bytes of the same memory, also by different handles.
+    fn overlaps(&self, other: &Self) -> bool {
+        let (buffer, offset) = self.buffer.backing.origin(&self.buffer);
+        let (other_buffer, other_offset) = other.buffer.backing.origin(&other.buffer);
+
+        core::ptr::eq(buffer, other_buffer)
+            && offset + self.range.start < other_offset + other.range.end
+            && other_offset + other.range.start < offset + self.range.end
+    }
+
     fn segments(&self, dev: &BoundDevice<'_>, guard: &mut Guard<'_>) -> Result<KVec<Segment>> {
         self.buffer
             .backing
@@ -233,10 +243,7 @@ pub(crate) fn copy(
     src.check_readable()?;
     dst.check_writable()?;
 
-    if core::ptr::eq(&*src.buffer, &*dst.buffer)
-        && src.range.start < dst.range.end
-        && dst.range.start < src.range.end
-    {
+    if src.overlaps(dst) {
         return Err(EINVAL);
     }
 

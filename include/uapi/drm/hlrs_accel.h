@@ -459,7 +459,8 @@ struct drm_hlrs_mem_export {
  * struct drm_hlrs_mem_revoke - take back what was exported of a buffer
  *
  * Applies to the dma-bufs that this open file has made of the buffer, by
- * MEM_EXPORT or by PRIME. Importers are told to let go; those that use the
+ * MEM_EXPORT or by PRIME. Other files of the same device that have imported the
+ * whole buffer with all rights have the buffer itself, and keep it. Importers are told to let go; those that use the
  * memory are waited for, in all at most as long as the module parameter
  * revoke_timeout_ms says. Afterwards importers get -ENODEV when they map, and
  * the CPU SIGBUS when it accesses a mapping of the dma-buf.
@@ -496,8 +497,8 @@ struct drm_hlrs_mem_revoke {
  * as such an importer is attached the device cannot be owned anew; debugfs
  * names it.
  *
- * Errors: -EINVAL, no such operation; -EBUSY, another file is open, or a
- * pinned importer is still attached; -EPERM, release by a file that does not
+ * Errors: -EINVAL, no such operation; -EBUSY, another file is open, a pinned
+ * importer is still attached, or the file owns the device already; -EPERM, release by a file that does not
  * own the device.
  */
 struct drm_hlrs_device_own {

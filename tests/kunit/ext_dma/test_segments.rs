@@ -106,6 +106,27 @@ mod tests {
     }
 
     #[test]
+    fn counting() -> Result {
+        let limits = limits(0x10000, 0xf_ffff);
+
+        // As many as there are when it is divided.
+        for (addr, len, entries) in [
+            (0, 0x1000, 1),
+            (0x1000, 0x10000, 1),
+            (0x1000, 0x11000, 2),
+            (0xf_f000, 0x1000, 1),
+            (0xf_f000, 0x2000, 2),
+            (0xf_f000, 0x21000, 3),
+        ] {
+            let segment = Segment { addr, len };
+
+            check_eq!(limits.entries_of(segment), entries);
+            check_eq!(limits.split(core::iter::once(segment)).count(), entries);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn more_than_an_entry_can_hold() -> Result {
         let limits = limits(0xffff_f000, u64::MAX);
         let entries = split(limits, &[(0, 3 << 32)])?;
@@ -122,7 +143,7 @@ mod tests {
             mask: 0xffff_ffff,
             ..limits(0x10000, u64::MAX)
         };
-        let reaches = |addr, len| limits.reaches(core::iter::once(Segment { addr, len }));
+        let reaches = |addr, len| limits.reaches(Segment { addr, len });
 
         check!(reaches(0, 0x1000));
         check!(reaches(0xffff_f000, 0x1000));

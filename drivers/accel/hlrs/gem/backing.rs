@@ -151,6 +151,15 @@ impl Backing {
         cut.finish()
     }
 
+    /// The buffer whose memory this is, and where in it this begins: another one for a part of a
+    /// buffer that came back as a dma-buf.
+    pub(crate) fn origin<'a>(&'a self, buffer: &'a Buffer) -> (&'a Buffer, u64) {
+        match self {
+            Self::Imported(import) => import.own_part().unwrap_or((buffer, 0)),
+            Self::Lmem(_) | Self::System(_) => (buffer, 0),
+        }
+    }
+
     /// Whether the engine may read the memory, and write to it.
     pub(crate) fn access(&self) -> Access {
         match self {

@@ -207,7 +207,18 @@ impl Import {
         self.access
     }
 
-    /// Calls `f` for the pieces of `len` bytes from `offset` on, in order.
+    /// The buffer of this device that the memory is a part of, and where in it; [`None`] if it is
+    /// somebody else's.
+    pub(crate) fn own_part(&self) -> Option<(&Buffer, u64)> {
+        match &self.source {
+            Source::Own(dma_buf) => dma_buf
+                .exported_by::<Export>()
+                .map(|export| (&**export.buffer(), export.offset())),
+            Source::Peer(_) => None,
+        }
+    }
+
+    /// The pieces of `len` bytes from `offset` on, in order.
     ///
     /// The addresses are good as long as the lock is held, and for jobs whose fence is in the
     /// reservation object when it is released. Sleeps.

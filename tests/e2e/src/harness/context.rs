@@ -20,6 +20,14 @@ impl Stop {
     pub fn skipped(text: impl fmt::Display) -> Stop {
         Stop::Skipped(text.to_string())
     }
+
+    /// Says what was going on.
+    pub fn during(self, what: impl fmt::Display) -> Stop {
+        match self {
+            Stop::Failed(text) => Stop::Failed(format!("{what}: {text}")),
+            Stop::Skipped(text) => Stop::Skipped(format!("{what}: {text}")),
+        }
+    }
 }
 
 impl From<hlrs::Error> for Stop {

@@ -2,6 +2,7 @@
 //! The suites, one file or directory each.
 
 mod abi;
+mod chaos;
 mod cycles;
 mod export;
 mod faults;
@@ -95,6 +96,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "cycles",
             tests: cycles::tests(),
+        },
+        Suite {
+            name: "chaos",
+            tests: chaos::tests(),
         },
         Suite {
             name: "tools",

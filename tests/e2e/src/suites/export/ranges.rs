@@ -246,6 +246,11 @@ fn into_another_file_of_the_device(context: &Context) -> Outcome {
     }
     cards::compare("all", &cards::read(&buffer, 0, MIB)?, &bytes)?;
     check_errno!(window.crc32c(1, size), RANGE);
+    // The same memory by another handle.
+    let second = two.import(&buffer.dma_buf().range(offset + PAGE, PAGE).create()?)?;
+    let overlapping = second.copy_from(0, &window, PAGE + 64, PAGE - 64);
+    check_errno!(overlapping, INVAL, "source and target overlap");
+    drop(second);
 
     buffer.revoke()?;
     check_errno!(window.crc32c(0, size), NODEV, "after it was revoked");

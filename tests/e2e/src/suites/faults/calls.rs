@@ -13,10 +13,13 @@ use crate::check;
 use crate::check_eq;
 use crate::harness::Context;
 use crate::harness::Outcome;
+use crate::harness::Stop;
 use crate::harness::Test;
 use crate::raw;
 use crate::system::cards;
 use crate::system::cards::Place;
+use crate::system::importer::Importers;
+use crate::system::importer::Kind;
 use crate::system::random::Random;
 use crate::system::MIB;
 use crate::tests;
@@ -28,6 +31,7 @@ pub fn tests() -> Vec<Test> {
         mapping: 180,
         operations: 300,
         export_and_import: 300,
+        ranges_and_importers: 300,
         opening: 180,
     ]
 }
@@ -231,6 +235,56 @@ fn export_and_import(_: &Context) -> Outcome {
     cards::holds_pattern("through an import", &b.import(&dmabuf)?, 0x44)?;
     // Handles and descriptors whose numbers could not be copied out stay until
     // this process ends; the harness looks at the memory then.
+    Ok(())
+}
+
+fn ranges_and_importers(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let nodes = cards::nodes()?;
+    check!(nodes.len() > 1, "two accelerators are needed");
+    let device = nodes[0].open()?;
+    let importers = Importers::open()?;
+    let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+    for place in [Place::Visible, Place::System] {
+        let buffer = place.create(&device, 65536)?;
+        buffer.fill(0, 65536, 0x66)?;
+        each(
+            &format!("export of a range of {place:?}"),
+            &injection,
+            &mut || {
+                let export = buffer.dma_buf().range(4096, 8192);
+                export.create().map(drop).map_err(failed)
+            },
+        )?;
+        each(&format!("probe of {place:?}"), &injection, &mut || {
+            buffer.dma_buf().probe().map(drop).map_err(failed)
+        })?;
+
+        let dmabuf = buffer.dma_buf().range(8192, 16384).create()?;
+        let attach = || {
+            let importer = importers.attach(&dmabuf, &nodes[1].address, Kind::Dynamic);
+            importer.unwrap_or(Err(Errno::IO))
+        };
+        each(&format!("attach to {place:?}"), &injection, &mut || {
+            attach()?.detach()
+        })?;
+        let importer = attach().map_err(Stop::failed)?;
+        each(&format!("map of {place:?}"), &injection, &mut || {
+            // Both may fail after they have done their work.
+            let mapped = importer.map().map(drop);
+            let unmapped = importer.unmap();
+            if unmapped.is_err() {
+                let _ = importer.unmap();
+            }
+            mapped.and(unmapped)
+        })?;
+        each(&format!("revoke of {place:?}"), &injection, &mut || {
+            buffer.revoke().map_err(failed)?;
+            buffer.undo_revoke().map_err(failed)
+        })?;
+        importer.map().map_err(Stop::failed)?;
+        cards::holds_pattern("in the end", &buffer, 0x66)?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Importers that cannot be revoked, and the device that somebody owns.
 
-use hlrs::Errno;
-
 use super::Pair;
 use crate::check;
 use crate::check_eq;
@@ -126,7 +124,7 @@ pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
     importer.unmap().map_err(Stop::failed)?;
     match importer.detach() {
         Ok(()) => {}
-        Err(errno) => return Err(Stop::failed(format!("detaching: {}", Errno::from(errno)))),
+        Err(errno) => return Err(Stop::failed(format!("detaching: {}", errno))),
     }
     cards::settles(&device, 0)?;
     device.own()?;
