@@ -32,6 +32,9 @@ class Run:
         os.makedirs(self.folder)
         self.initrd = None
         self._boots = 0
+        # Suites that the emulator did not survive: once each, and those to be begun anew.
+        self._retried = set()
+        self._again = set()
         # What stands behind a line that is no suite, such as the end of a boot.
         self._members = {}
         self._lock = threading.Lock()
@@ -90,6 +93,8 @@ class Run:
                 guest.wait_ready()
             except GuestDied as error:
                 guest.kill()
+                if self._try_again(guest, remaining[0]):
+                    continue
                 for suite in remaining:
                     self._lost(suite, [str(error), *guest.log_tail()])
                 return
@@ -97,12 +102,23 @@ class Run:
                 while remaining:
                     suite = remaining.pop(0)
                     if not self._suite(guest, suite):
+                        if suite.name in self._again:
+                            remaining.insert(0, suite)
+                            self._again.discard(suite.name)
                         break
                 else:
                     self._leave(guest, name, group)
             finally:
                 guest.finish()
             self._late(guest, name, group)
+
+    def _try_again(self, guest, suite):
+        """Once for each suite."""
+        if not guest.emulator_defect() or suite.name in self._retried:
+            return False
+        self._retried.add(suite.name)
+        self.report.say(f"{suite.name}: QEMU failed by a known defect of its own (iotlb_to_section); once more")
+        return True
 
     def _label(self, name, group, what):
         label = f"{group[0].name if len(group) == 1 else name}/{what}"
@@ -143,6 +159,9 @@ class Run:
             except GuestDied as error:
                 alive = False
                 guest.kill()
+                if self._try_again(guest, suite):
+                    self._again.add(suite.name)
+                    return False
                 what = "hang" if guest.hung else "crash"
                 running = guest.detector.running[-1] if guest.detector.running else suite.name
                 extra.append(ktap.Result(what, ktap.FAIL, [str(error), f"while running: {running}", *guest.log_tail()]))
