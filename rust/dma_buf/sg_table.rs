@@ -14,10 +14,6 @@
 //! the table, which tells it so.
 
 use super::AttachmentInfo;
-use crate::p2pdma::{
-    MapType,
-    Provider, //
-};
 use kernel::{
     bindings,
     device::Device,
@@ -30,18 +26,22 @@ use kernel::{
         aref::ARef,
         Arc, //
     },
-    types::ForeignOwnable, //
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
 };
 
 use core::{
+    marker::PhantomData,
     ops::Range,
     ptr::from_ref, //
 };
 
+mod mmio;
 pub mod segments;
 
 use segments::{
-    merge,
     Limits,
     Segment, //
 };
@@ -81,18 +81,21 @@ unsafe impl Send for SgTable {}
 ///
 /// # Invariants
 ///
-/// `table` is empty or has `allocated` entries, and `mapping` is what has been mapped so far.
+/// `table` is empty, or `single` is its only entry, or it has `allocated` entries of its own.
+/// `mapping` is what has been mapped so far.
 #[repr(C)]
 struct Inner {
     /// At offset 0, since it is a pointer to this that goes to the C side and comes back.
     table: bindings::sg_table,
-    /// The number of entries; the field of the table is 0 where there are no pages.
+    /// The number of entries that have to be freed; the field of the table is 0 where there are no
+    /// pages.
     allocated: u32,
-    device: ARef<Device>,
     direction: DataDirection,
     mapping: Mapping,
     /// The owner of the pages.
     keep: Option<Keep>,
+    /// Most memory is in one piece: for that nothing has to be allocated.
+    single: Opaque<bindings::scatterlist>,
 }
 
 /// An object of which nothing matters but that it is not dropped.
@@ -125,65 +128,19 @@ impl Drop for Keep {
     }
 }
 
-/// What has to be undone.
+/// What has to be undone, and for which device.
 enum Mapping {
     /// Nothing: addresses of the PCI bus, or not mapped yet.
     None,
     /// A range of addresses behind an IOMMU, of which so many bytes are linked.
-    Iova(bindings::dma_iova_state, usize),
+    Iova(ARef<Device>, bindings::dma_iova_state, usize),
     /// Each of these was mapped for itself.
-    Each(KVVec<Segment>),
+    Each(ARef<Device>, KVVec<Segment>),
     /// The pages of the table.
-    Pages,
+    Pages(ARef<Device>),
 }
 
 impl SgTable {
-    /// Maps memory in the BAR of `provider` for the device of `importer`.
-    ///
-    /// `ranges` are the physical addresses in the order of the buffer. They may lie anywhere in
-    /// the BAR on page boundaries; neighbours that adjoin are merged. The entries of the table
-    /// respect the segment size, the boundary and the mask of the importing device.
-    ///
-    /// Sleeps (allocates).
-    ///
-    /// # Errors
-    ///
-    /// - `EOPNOTSUPP`: the device cannot reach the BAR; [`Provider::refusal`] has the reason.
-    /// - `EINVAL`: there is no range, or one is empty or not on page boundaries.
-    /// - `ERANGE`: a range is not within the BAR.
-    /// - `ENXIO`: the device cannot emit the addresses.
-    /// - `EIO` and others of the DMA API, when it refuses the mapping.
-    /// - `ENOMEM`.
-    pub fn from_mmio<R>(
-        importer: &AttachmentInfo,
-        provider: &Provider,
-        ranges: R,
-        direction: DataDirection,
-    ) -> Result<Self>
-    where
-        R: IntoIterator<Item = PhysRange>,
-        R::IntoIter: Clone,
-    {
-        let ranges = ranges.into_iter();
-        let size = check_ranges(provider, ranges.clone())?;
-        let ranges = merge(ranges);
-        let map_type = provider.map_type(importer.device());
-
-        if map_type == MapType::NotSupported {
-            return Err(EOPNOTSUPP);
-        }
-
-        let mut this = Self(Inner::new(importer.device(), direction)?);
-
-        if map_type == MapType::BusAddr {
-            this.0.map_bus(provider, ranges)?;
-        } else if !this.0.map_iova(size, ranges.clone())? {
-            this.0.map_each(ranges)?;
-        }
-        this.0.table.orig_nents = 0;
-        Ok(this)
-    }
-
     /// Maps system memory for the device of `importer`. The table holds a reference on `backing`.
     ///
     /// `range` is the part of the memory, in bytes from its start, on page boundaries. Sleeps
@@ -209,9 +166,9 @@ impl SgTable {
             .pages()
             .get(range.start / PAGE_SIZE..range.end / PAGE_SIZE)
             .ok_or(ERANGE)?;
-        let mut this = Self(Inner::new(importer.device(), direction)?);
+        let mut this = Self(Inner::new(direction)?);
 
-        this.0.map_pages(pages)?;
+        this.0.map_pages(importer.device(), pages)?;
         this.0.keep = Some(Keep::new(backing.clone()));
         Ok(this)
     }
@@ -232,182 +189,52 @@ impl SgTable {
     }
 }
 
-/// Checks what [`SgTable::from_mmio`] demands of ranges, and returns the sum of their lengths.
-fn check_ranges(provider: &Provider, ranges: impl Iterator<Item = PhysRange>) -> Result<usize> {
-    let mut size: usize = 0;
-
-    for range in ranges {
-        if range.len == 0 || (range.start | range.len) % PAGE_SIZE as u64 != 0 {
-            return Err(EINVAL);
-        }
-        if !provider.contains(range.start, range.len) {
-            return Err(ERANGE);
-        }
-        size = size.checked_add(range.len.try_into()?).ok_or(EOVERFLOW)?;
-    }
-
-    // The DMA API keeps a flag in the uppermost bit of the size.
-    match isize::try_from(size) {
-        Ok(1..) => Ok(size),
-        Ok(_) => Err(EINVAL),
-        Err(_) => Err(EOVERFLOW),
-    }
-}
-
 impl Inner {
-    fn new(device: &Device, direction: DataDirection) -> Result<KBox<Self>> {
-        Ok(KBox::new(
-            Self {
+    fn new(direction: DataDirection) -> Result<KBox<Self>> {
+        KBox::init(
+            init!(Self {
                 // INVARIANT: Empty, and nothing is mapped.
                 table: pin_init::zeroed(),
                 allocated: 0,
-                device: device.into(),
                 direction,
                 mapping: Mapping::None,
                 keep: None,
-            },
+                single: Opaque::uninit(),
+            }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
-    fn raw_device(&self) -> *mut bindings::device {
-        from_ref::<Device>(&self.device).cast_mut().cast()
-    }
+    /// Makes the table of `count` entries, which get addresses and no pages by the result.
+    fn allocate(&mut self, count: usize) -> Result<Entries<'_>> {
+        if count == 1 {
+            let single = self.single.get();
 
-    /// Maps below a common bridge: there the addresses of the bus are those of the memory.
-    fn map_bus(
-        &mut self,
-        provider: &Provider,
-        ranges: impl Iterator<Item = PhysRange> + Clone,
-    ) -> Result {
-        let limits = Limits::of(&self.device);
-        let segments = ranges.map(|range| Segment {
-            addr: provider.bus_address(range.start),
-            len: range.len,
-        });
+            // SAFETY: There is room for one entry.
+            unsafe { bindings::sg_init_table(single, 1) };
+            // INVARIANT: The entry stays where it is, as the allocation does.
+            self.table.sgl = single;
+            self.table.nents = 1;
+        } else {
+            let count = count.try_into()?;
 
-        if !limits.reaches(segments.clone()) {
-            return Err(ENXIO);
-        }
-        self.fill(&limits, segments)
-    }
-
-    /// Maps into one range of addresses behind an IOMMU. False if there is none to be had, as
-    /// when the device is not behind an IOMMU that translates.
-    fn map_iova(&mut self, size: usize, ranges: impl Iterator<Item = PhysRange>) -> Result<bool> {
-        let device = self.raw_device();
-        let mut state: bindings::dma_iova_state = pin_init::zeroed();
-
-        // SAFETY: The importer keeps the device bound; `state` is a valid place.
-        if !unsafe { bindings::dma_iova_try_alloc(device, &mut state, 0, size) } {
-            return Ok(false);
-        }
-
-        let addr = state.addr;
-        let direction = self.direction.into();
-
-        self.mapping = Mapping::Iova(state, 0);
-        let Mapping::Iova(state, linked) = &mut self.mapping else {
-            return Err(EINVAL);
-        };
-
-        for range in ranges {
-            // CAST: `check_ranges()` has added the lengths up in a `usize`.
-            let len = range.len as usize;
-
-            // The granule of an IOMMU is no larger than a page, so pages fit without padding.
-            //
-            // SAFETY: The device is bound, and `state` has room for all ranges.
+            // SAFETY: The table is empty.
+            // INVARIANT: On success it has `count` entries.
             to_result(unsafe {
-                bindings::dma_iova_link(device, state, range.start, *linked, len, direction, MMIO)
+                bindings::sg_alloc_table(&mut self.table, count, bindings::GFP_KERNEL)
             })?;
-            *linked += len;
+            self.allocated = count;
         }
 
-        // SAFETY: As above; all of the range is linked.
-        to_result(unsafe { bindings::dma_iova_sync(device, state, 0, size) })?;
-
-        let limits = Limits::of(&self.device);
-        let segment = Segment {
-            addr,
-            len: size as u64,
-        };
-
-        self.fill(&limits, core::iter::once(segment))?;
-        Ok(true)
+        // INVARIANT: The first entry.
+        Ok(Entries {
+            next: self.table.sgl,
+            _table: PhantomData,
+        })
     }
 
-    /// Maps each range for itself, at the address that the DMA API gives to it.
-    fn map_each(&mut self, ranges: impl Iterator<Item = PhysRange> + Clone) -> Result {
-        let device = self.raw_device();
-        let count = ranges.clone().count();
-
-        self.mapping = Mapping::Each(KVVec::with_capacity(count, GFP_KERNEL)?);
-        let Mapping::Each(mapped) = &mut self.mapping else {
-            return Err(EINVAL);
-        };
-
-        for range in ranges {
-            // SAFETY: The importer keeps the device bound.
-            let addr = unsafe {
-                bindings::dma_map_phys(
-                    device,
-                    range.start,
-                    range.len as usize,
-                    self.direction.into(),
-                    MMIO,
-                )
-            };
-
-            // SAFETY: As above.
-            if unsafe { ext_bindings::dma_mapping_error(device, addr) } != 0 {
-                return Err(EIO);
-            }
-            mapped.push(
-                Segment {
-                    addr,
-                    len: range.len,
-                },
-                GFP_KERNEL,
-            )?;
-        }
-
-        let limits = Limits::of(&self.device);
-        let segments = core::mem::take(mapped);
-        let result = self.fill(&limits, segments.iter().copied());
-
-        self.mapping = Mapping::Each(segments);
-        result
-    }
-
-    /// Makes the table from entries that have addresses and no pages.
-    fn fill(&mut self, limits: &Limits, segments: impl Iterator<Item = Segment> + Clone) -> Result {
-        let entries = limits.split(segments);
-        let count = entries.clone().count().try_into()?;
-
-        // SAFETY: The table is empty.
-        // INVARIANT: On success it has `count` entries.
-        to_result(unsafe {
-            bindings::sg_alloc_table(&mut self.table, count, bindings::GFP_KERNEL)
-        })?;
-        self.allocated = count;
-
-        let mut sg = self.table.sgl;
-
-        for entry in entries {
-            // SAFETY: There are as many entries in the table as in the iterator, so `sg` is one.
-            unsafe {
-                (*sg).dma_address = entry.addr;
-                // CAST: `Limits::split()` keeps the length below `max_len`, which is a `u32`.
-                set_dma_len(sg, entry.len as u32);
-                sg = bindings::sg_next(sg);
-            }
-        }
-        Ok(())
-    }
-
-    fn map_pages(&mut self, pages: &[*mut bindings::page]) -> Result {
-        let limits = Limits::of(&self.device);
+    fn map_pages(&mut self, device: &Device, pages: &[*mut bindings::page]) -> Result {
+        let limits = Limits::of(device);
 
         // SAFETY: The table is empty, and the pages are valid; the C function only reads the list.
         // INVARIANT: On success the table has `orig_nents` entries.
@@ -426,16 +253,15 @@ impl Inner {
 
         // SAFETY: The importer keeps the device bound; the table is complete.
         to_result(unsafe {
-            bindings::dma_map_sgtable(self.raw_device(), &mut self.table, self.direction.into(), 0)
+            bindings::dma_map_sgtable(raw(device), &mut self.table, self.direction.into(), 0)
         })?;
-        self.mapping = Mapping::Pages;
+        self.mapping = Mapping::Pages(device.into());
         Ok(())
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let device = self.raw_device();
         let direction = self.direction.into();
 
         // SAFETY: By the type invariants `mapping` is what has been mapped for this device, with
@@ -443,13 +269,13 @@ impl Drop for Inner {
         unsafe {
             match &mut self.mapping {
                 Mapping::None => {}
-                Mapping::Iova(state, linked) => {
-                    bindings::dma_iova_destroy(device, state, *linked, direction, MMIO)
+                Mapping::Iova(device, state, linked) => {
+                    bindings::dma_iova_destroy(raw(device), state, *linked, direction, MMIO)
                 }
-                Mapping::Each(mapped) => {
+                Mapping::Each(device, mapped) => {
                     for segment in mapped.iter() {
                         bindings::dma_unmap_phys(
-                            device,
+                            raw(device),
                             segment.addr,
                             segment.len as usize,
                             direction,
@@ -457,15 +283,90 @@ impl Drop for Inner {
                         );
                     }
                 }
-                Mapping::Pages => {
-                    bindings::dma_unmap_sgtable(device, &mut self.table, direction, 0)
+                Mapping::Pages(device) => {
+                    bindings::dma_unmap_sgtable(raw(device), &mut self.table, direction, 0)
                 }
             }
         }
 
-        self.table.orig_nents = self.allocated;
-        // SAFETY: By the type invariants the table is empty or has that many entries.
-        unsafe { bindings::sg_free_table(&mut self.table) };
+        if self.allocated > 0 {
+            self.table.orig_nents = self.allocated;
+            // SAFETY: By the type invariants the table has that many entries of its own.
+            unsafe { bindings::sg_free_table(&mut self.table) };
+        }
+    }
+}
+
+fn raw(device: &Device) -> *mut bindings::device {
+    from_ref(device).cast_mut().cast()
+}
+
+/// The entries of a table that have no addresses yet.
+///
+/// # Invariants
+///
+/// `next` is an entry of a table that exists during `'a`, or `NULL` after the last.
+struct Entries<'a> {
+    next: *mut bindings::scatterlist,
+    _table: PhantomData<&'a mut Inner>,
+}
+
+impl Entries<'_> {
+    /// Gives the addresses of `segment` to as many entries as it takes. Fails with `EINVAL` if
+    /// there are not so many left.
+    #[inline]
+    fn put(&mut self, limits: &Limits, segment: Segment) -> Result {
+        if limits.admits(&segment) {
+            return self.put_entry(segment);
+        }
+        limits
+            .split(core::iter::once(segment))
+            .try_for_each(|entry| self.put_entry(entry))
+    }
+
+    #[inline]
+    fn put_entry(&mut self, entry: Segment) -> Result {
+        let sg = self.next;
+
+        if sg.is_null() {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: By the type invariant `sg` is an entry.
+        // INVARIANT: The one after it, or `NULL`.
+        unsafe {
+            (*sg).dma_address = entry.addr;
+            // CAST: `Limits` keep the length below `max_len`, which is a `u32`.
+            set_dma_len(sg, entry.len as u32);
+            self.next = next_entry(sg);
+        }
+        Ok(())
+    }
+}
+
+/// C: `sg_next()`, which would be a call here: there can be thousands.
+///
+/// # Safety
+///
+/// `sg` must be a valid entry.
+#[inline]
+unsafe fn next_entry(sg: *mut bindings::scatterlist) -> *mut bindings::scatterlist {
+    const CHAIN: usize = bindings::SG_CHAIN as usize;
+    const END: usize = bindings::SG_END as usize;
+
+    // SAFETY: By the safety requirements; an entry without the mark of the last is followed by
+    // another, or by the address of another.
+    unsafe {
+        if (*sg).page_link & END != 0 {
+            return core::ptr::null_mut();
+        }
+
+        let next = sg.add(1);
+
+        match (*next).page_link {
+            link if link & CHAIN != 0 => (link & !(CHAIN | END)) as *mut _,
+            _ => next,
+        }
     }
 }
 

@@ -55,14 +55,37 @@ impl Limits {
         }
     }
 
-    /// Whether the device can emit all addresses of `segments`.
-    pub fn reaches(&self, mut segments: impl Iterator<Item = Segment>) -> bool {
-        segments.all(|segment| {
-            segment
-                .addr
-                .checked_add(segment.len - 1)
-                .is_some_and(|last| last <= self.mask)
-        })
+    /// Whether the device can emit all addresses of `segment`.
+    #[inline]
+    pub fn reaches(&self, segment: Segment) -> bool {
+        segment
+            .addr
+            .checked_add(segment.len - 1)
+            .is_some_and(|last| last <= self.mask)
+    }
+
+    /// Whether no entry within `segment` crosses a boundary.
+    #[inline]
+    pub(super) fn has_room(&self, segment: &Segment) -> bool {
+        let last = segment.addr.wrapping_add(segment.len - 1);
+
+        (segment.addr ^ last) & !self.boundary == 0
+    }
+
+    /// Whether `segment` can be one entry. Nearly all can.
+    #[inline]
+    pub(super) fn admits(&self, segment: &Segment) -> bool {
+        segment.len <= u64::from(self.max_len) && self.has_room(segment)
+    }
+
+    /// Number of entries that `segment` takes.
+    #[inline]
+    pub fn entries_of(&self, segment: Segment) -> usize {
+        if self.admits(&segment) {
+            1
+        } else {
+            self.split(core::iter::once(segment)).count()
+        }
     }
 
     /// Divides `segments` into entries.
@@ -88,7 +111,12 @@ impl<S: Iterator<Item = Segment>> Iterator for Split<S> {
 
     fn next(&mut self) -> Option<Segment> {
         if self.rest.len == 0 {
-            self.rest = self.segments.next()?;
+            let segment = self.segments.next()?;
+
+            if self.limits.admits(&segment) {
+                return Some(segment);
+            }
+            self.rest = segment;
         }
 
         let to_boundary =
