@@ -181,10 +181,9 @@ impl Provider {
     /// Whether `len` bytes from the physical address `start` are within the BAR.
     #[inline]
     pub fn contains(&self, start: PhysAddr, len: u64) -> bool {
-        start >= self.start
-            && start
-                .checked_add(len)
-                .is_some_and(|end| end <= self.start + self.len)
+        start
+            .checked_sub(self.start)
+            .is_some_and(|offset| offset <= self.len && len <= self.len - offset)
     }
 
     /// The address on the PCI bus for a physical address in the BAR, for
