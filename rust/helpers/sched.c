@@ -5,6 +5,7 @@
 
 void ext_helper_get_current_comm(char *name, size_t size)
 {
-	strscpy_pad(name, current->comm, size);
+	/* The name is never longer, and ends with a zero that is never overwritten. */
+	memcpy(name, current->comm, min(size, sizeof(current->comm)));
 }
 EXPORT_SYMBOL_GPL(ext_helper_get_current_comm);
