@@ -23,6 +23,7 @@ mod unbind;
 mod zero;
 
 use crate::harness::Suite;
+use crate::harness::Test;
 
 pub use roles::role;
 
@@ -52,6 +53,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "export",
             tests: export::tests(),
+        },
+        Suite {
+            name: "aperture",
+            tests: aperture(),
         },
         Suite {
             name: "refused",
@@ -106,4 +111,11 @@ pub fn all() -> Vec<Suite> {
             tests: tools::tests(),
         },
     ]
+}
+
+/// What there is to say of memory outside the aperture.
+fn aperture() -> Vec<Test> {
+    let mut tests = mem::aperture_tests();
+    tests.extend(export::aperture_tests());
+    tests
 }

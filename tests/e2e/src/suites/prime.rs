@@ -43,7 +43,6 @@ pub fn tests() -> Vec<Test> {
         the_import_outlives_the_descriptor,
         jobs_of_both_devices_keep_their_order: 120,
         a_dmabuf_of_a_heap,
-        invisible_memory_is_not_for_peers,
         imports_cannot_be_mapped,
         another_process_imports,
         many_times: 180,
@@ -340,28 +339,6 @@ fn a_dmabuf_of_a_heap(context: &Context) -> Outcome {
         second.crc32c(0, MIB)?,
         hlrs::crc32c(0, &bytes),
         "seen by the other device"
-    );
-    Ok(())
-}
-
-fn invisible_memory_is_not_for_peers(_: &Context) -> Outcome {
-    let (a, b) = cards::two()?;
-    let lmem = a.lmem()?;
-    if lmem.cpu_visible == lmem.total {
-        skip!("the aperture shows all of LMEM; this is for the machine with a small one");
-    }
-    let hidden = Place::Lmem.create(&a, MIB)?;
-    check_errno!(hidden.map(), NXIO, "the buffer is outside the aperture");
-    let refused = match hidden.export() {
-        Err(_) => true,
-        Ok(dmabuf) => b
-            .import(&dmabuf)
-            .and_then(|window| window.crc32c(0, MIB))
-            .is_err(),
-    };
-    check!(
-        refused,
-        "a peer could read memory that is outside the aperture"
     );
     Ok(())
 }

@@ -15,6 +15,7 @@ mod threads;
 
 pub use lifetime::share;
 pub use own::possess;
+pub use place::aperture_tests;
 
 use hlrs::Buffer;
 use hlrs::Device;
@@ -31,7 +32,6 @@ use crate::system::random::Random;
 pub fn tests() -> Vec<Test> {
     let mut tests = ranges::tests();
     tests.extend(access::tests());
-    tests.extend(place::tests());
     tests.extend(cpu::tests());
     tests.extend(fences::tests());
     tests.extend(probe::tests());

@@ -23,7 +23,8 @@ use crate::system::JOB;
 use crate::system::MIB;
 use crate::tests;
 
-pub fn tests() -> Vec<Test> {
+/// For machines whose aperture shows a part of LMEM.
+pub fn aperture_tests() -> Vec<Test> {
     tests![
         hidden_memory_is_moved,
         hidden_memory_is_moved_after_its_jobs,

@@ -103,7 +103,7 @@ fn enabling_virtual_functions(context: &Context) -> Outcome {
     let total = count_of(injected)?;
     vfs.clear()?;
     let mut refused = 0;
-    for n in choose(total, context, 8) {
+    for n in choose(total, context, 4) {
         let (result, injected) = injection.run(n, || vfs.pf.set_num_vfs(1))?;
         match result {
             Ok(()) => vfs.clear()?,

@@ -25,6 +25,12 @@ pub fn tests() -> Vec<Test> {
         lmem_until_it_is_full: 120,
         all_of_lmem_in_one_buffer: 120,
         fragmented_lmem: 180,
+    ]
+}
+
+/// For machines whose aperture shows a part of LMEM.
+pub fn aperture_tests() -> Vec<Test> {
+    tests![
         the_aperture_until_it_is_full: 120,
         what_need_not_be_visible_spares_the_aperture: 120,
         memory_outside_the_aperture: 120,

@@ -4,6 +4,7 @@
 mod alloc;
 mod full;
 
+pub use full::aperture_tests;
 pub use full::exhaust;
 
 use crate::harness::Test;
