@@ -273,7 +273,7 @@ impl DmaBuf {
     /// Number of the inode, by which debugfs and `fdinfo` name the buffer.
     pub fn inode_number(&self) -> u64 {
         // SAFETY: By the type invariant the dma-buf is initialised; its file has an inode.
-        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino as u64 }
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
     }
 
     /// The file of the dma-buf, to be installed at a descriptor that was reserved before.

@@ -85,10 +85,9 @@ impl Provider {
                 let len = usize::try_from(range.len)?;
 
                 // SAFETY: The range is device memory.
-                (
-                    unsafe { ext_bindings::ioremap_wc(range.start, len) },
-                    Kind::Io,
-                )
+                let address = unsafe { ext_bindings::ioremap_wc(range.start, len) };
+
+                (address, Kind::Io)
             }
             _ => (map_pages(ranges)?, Kind::Pages),
         };

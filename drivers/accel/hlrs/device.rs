@@ -33,7 +33,8 @@ use crate::{
     lmem::Lmem,
     prime::{
         Exports,
-        Ownership, //
+        Ownership,
+        Sharing, //
     },
     queue::CopyQueue, //
 };
@@ -83,8 +84,7 @@ impl DeviceData {
         queue: Arc<CopyQueue>,
         aperture: IoWindow,
         p2p: Option<Arc<p2pdma::Provider>>,
-        exports: Arc<Exports>,
-        ownership: Arc<Ownership>,
+        sharing: Sharing,
         system_used: Arc<AtomicU64>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -95,8 +95,8 @@ impl DeviceData {
             queue,
             aperture,
             p2p,
-            exports,
-            ownership,
+            exports: sharing.exports,
+            ownership: sharing.ownership,
             resetting <- new_mutex!(false, "hlrs::DeviceData::resetting"),
             reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),
         })

@@ -47,8 +47,7 @@ use crate::{
     },
     prime::{
         self,
-        Exports,
-        Ownership, //
+        Sharing, //
     },
     queue::CopyQueue,
     sriov::{
@@ -169,15 +168,14 @@ impl pci::Driver for Hlrs {
                 _ => None,
             };
 
-            let exports = Exports::new()?;
-            let ownership = Ownership::new()?;
+            let sharing = Sharing::new()?;
             let debugfs = debugfs::directory(
                 pdev.as_ref(),
                 debugfs::Files {
                     hw: hw.clone(),
                     queue: queue.clone(),
-                    exports: exports.clone(),
-                    ownership: ownership.clone(),
+                    exports: sharing.exports.clone(),
+                    ownership: sharing.ownership.clone(),
                 },
             )?;
             let used = Arc::new(AtomicU64::new(0), GFP_KERNEL)?;
@@ -187,8 +185,7 @@ impl pci::Driver for Hlrs {
                 queue.clone(),
                 aperture,
                 p2p,
-                exports,
-                ownership,
+                sharing,
                 used,
             );
             let drm = drm::UnregisteredDevice::<Hlrs>::new(pdev.as_ref(), data)?;

@@ -45,4 +45,7 @@ pub(crate) use self::revoke::{
     revoke_all,
     suspend_all, //
 };
-pub(crate) use self::state::Exports;
+pub(crate) use self::state::{
+    Exports,
+    Sharing, //
+};

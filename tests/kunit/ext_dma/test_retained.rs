@@ -38,8 +38,11 @@ mod suite {
         }
     }
 
+    /// Ranges relative to `BASE`, and a count of what is kept.
+    type Answer = (KVec<(u64, u64)>, Arc<AtomicUsize>);
+
     /// What is set aside of a window, relative to `BASE`, and the count of what is kept.
-    fn ask(start: u64, end: u64) -> Result<(KVec<(u64, u64)>, Arc<AtomicUsize>)> {
+    fn ask(start: u64, end: u64) -> Result<Answer> {
         let count = Arc::new(AtomicUsize::new(0), GFP_KERNEL)?;
         let mut found = KVec::new();
 
@@ -77,7 +80,7 @@ mod suite {
     #[test]
     fn what_was_set_aside_is_kept_until_the_peer_lets_go() -> Result {
         let first = Retained::new([BASE..BASE + 0x1000, BASE + 0x4000..BASE + 0x5000].into_iter());
-        let second = Retained::new([BASE + 0x2000..BASE + 0x3000].into_iter());
+        let second = Retained::new(core::iter::once(BASE + 0x2000..BASE + 0x3000));
         let (found, count) = ask(0, 0x10000)?;
 
         assert_eq!(found.len(), 3);
@@ -92,7 +95,7 @@ mod suite {
 
     #[test]
     fn the_error_of_who_sets_aside_comes_through() {
-        let _retained = Retained::new([BASE..BASE + 0x1000].into_iter());
+        let _retained = Retained::new(core::iter::once(BASE..BASE + 0x1000));
         let result = set_aside(BASE..BASE + 0x1000, |_| Err(ENOSPC));
 
         assert_eq!(result, Err(ENOSPC));

@@ -248,7 +248,7 @@ fn pci_address(text: &str) -> Option<u32> {
     if parts.next().is_some() {
         return None;
     }
-    Some(domain << 16 | bus << 8 | device << 3 | function)
+    Some((domain << 16) | (bus << 8) | (device << 3) | function)
 }
 
 #[cfg(test)]

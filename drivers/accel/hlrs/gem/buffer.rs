@@ -200,9 +200,7 @@ fn address_of(extents: &[Extent], mut offset: u64) -> Option<(u64, u64)> {
 
 /// Whether the access comes by a dma-buf that was revoked.
 fn is_revoked(fault: &VmFault) -> bool {
-    fault
-        .dma_buf()
-        .is_some_and(|dma_buf| prime::is_revoked(dma_buf))
+    fault.dma_buf().is_some_and(prime::is_revoked)
 }
 
 fn insert_lmem(

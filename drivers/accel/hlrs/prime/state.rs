@@ -19,6 +19,8 @@ use kernel_ext::dma_buf::{
     ExportList, //
 };
 
+use super::owner::Ownership;
+
 /// Why importers get no mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,5 +83,21 @@ impl Exports {
     /// The dma-bufs that exist. Sleeps.
     pub(super) fn iter(&self) -> impl Iterator<Item = ARef<DmaBuf>> + '_ {
         self.list.iter()
+    }
+}
+
+/// What a device needs to share memory.
+pub(crate) struct Sharing {
+    pub(crate) exports: Arc<Exports>,
+    pub(crate) ownership: Arc<Ownership>,
+}
+
+impl Sharing {
+    /// Nothing is exported, and nobody has the device open. Sleeps (allocates).
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            exports: Exports::new()?,
+            ownership: Ownership::new()?,
+        })
     }
 }
