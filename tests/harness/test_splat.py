@@ -57,6 +57,11 @@ class Kinds(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual(detect(line).splats, [])
 
+    def test_kmemleak_may_be_off_from_the_start_only(self):
+        off = "kmemleak: Kernel memory leak detector disabled"
+        self.assertEqual(detect(f"[    0.000000] {off}").splats, [])
+        self.assertEqual([splat.kind for splat in detect(off).splats], ["kmemleak"])
+
     def test_defects_of_the_kernel_are_known_by_all_their_marks(self):
         warning = "WARNING: at pci_stop_and_remove_bus_device+0x45/0x50, CPU#1: sh/3"
         trace = ["Call Trace:", " sriov_disable+0x53/0x180", " pci_device_remove+0x5e/0xe0"]

@@ -28,8 +28,9 @@ class Guest:
     MARGIN = 20
 
     def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra="", slow=1,
-                 terminal=False):
+                 terminal=False, leaks=True):
         self.variant = variant
+        self.leaks = leaks and flavour == "debug"
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
         self.log_path = os.path.join(folder, "kernel.log")
@@ -44,7 +45,7 @@ class Guest:
         self._sockets = tempfile.mkdtemp(prefix="hlrs-")
         for name in ("kernel.log", "qemu.log"):
             open(os.path.join(folder, name), "w").close()
-        command_line = machine.kernel_command_line(variant, flavour, extra, icount=icount)
+        command_line = machine.kernel_command_line(variant, flavour, extra, icount=icount, leaks=leaks)
         args = machine.command(
             env.qemu, variant, env.kernel_image(flavour), initrd, command_line, icount=icount, memory=memory
         )

@@ -68,7 +68,7 @@ def _device(properties):
     return ["-device", ",".join([properties.pop("driver")] + [f"{k}={v}" for k, v in properties.items()])]
 
 
-def kernel_command_line(variant, flavour, extra="", *, icount=False):
+def kernel_command_line(variant, flavour, extra="", *, icount=False, leaks=True):
     words = [
         "console=ttyS0",
         "printk.devkmsg=on",
@@ -83,13 +83,10 @@ def kernel_command_line(variant, flavour, extra="", *, icount=False):
     if variant.iommu:
         words.append("intel_iommu=on")
     if flavour == "debug":
-        words += [
-            "kmemleak=on",
-            # Without it the allocator keeps allocated objects' addresses in
-            # its per-processor arrays, and kmemleak takes these for references.
-            "slab_debug=F",
-            "sysctl.kernel.hung_task_timeout_secs=30",
-        ]
+        words.append("sysctl.kernel.hung_task_timeout_secs=30")
+        # Without slab_debug the allocator keeps allocated objects' addresses in
+        # its per-processor arrays, and kmemleak takes these for references.
+        words += ["kmemleak=on", "slab_debug=F"] if leaks else ["kmemleak=off"]
     # Under -icount the counter counts instructions, and Linux measures it right.
     rate = None if icount else tsc.khz()
     if rate:

@@ -69,6 +69,10 @@ class Splat:
         )
 
 
+# At the very start: the command line has asked for it. Later it is a failure.
+_NO_KMEMLEAK = "kmemleak: Kernel memory leak detector disabled"
+
+
 class Detector:
     """Feed it the lines of a log; splats are the reports, less the known."""
 
@@ -112,6 +116,8 @@ class Detector:
         if self._requested:
             if _END.search(text):
                 self._requested = False
+            return
+        if self.time == 0.0 and text == _NO_KMEMLEAK:
             return
         kind = self._headline(text)
         if kind and (self._open is None or (self._ended and kind != "stack trace")):
