@@ -140,12 +140,14 @@ impl DmaBuf {
     /// Makes a dma-buf that uses the reservation object of `owner`, and keeps `owner`; it is in
     /// `list` as long as it exists.
     ///
-    /// As [`DmaBuf::export`].
+    /// `prepare` is called when it exists and is not in the list yet, so that nobody else can have
+    /// a reference to it. As [`DmaBuf::export`], and fails with the errors of `prepare`.
     pub fn export_listed<O: ResvOwner, E: Exporter, Err>(
         list: &Arc<ExportList>,
         info: &ExportInfo,
         owner: O,
         data: impl PinInit<E, Err>,
+        prepare: impl FnOnce(&Self) -> Result,
     ) -> Result<ARef<Self>>
     where
         Error: From<Err>,
@@ -155,6 +157,7 @@ impl DmaBuf {
         // SAFETY: `owner` keeps the reservation object, and is dropped after `data`.
         let dma_buf = unsafe { Self::export_with(info, owner, resv, data) }?;
 
+        prepare(&dma_buf)?;
         // SAFETY: The dma-buf is new, and was made by `export_with()`.
         unsafe { list.add(&dma_buf) };
         Ok(dma_buf)

@@ -143,20 +143,6 @@ impl ExportList {
             current: None,
         }
     }
-
-    /// The dma-bufs that exist now. Sleeps (allocates).
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn get_all(&self) -> Result<KVec<ARef<DmaBuf>>> {
-        let mut all = KVec::new();
-
-        for dma_buf in self.iter() {
-            all.push(dma_buf, GFP_KERNEL)?;
-        }
-        Ok(all)
-    }
 }
 
 /// An iterator over the dma-bufs in a list; from [`ExportList::iter`].

@@ -3,12 +3,14 @@
 //! Pages of an exporter in the address space of the kernel.
 
 use super::{
-    sg_table::Keep,
+    sg_table::{
+        pages_of,
+        Keep, //
+    },
     KernelMap,
     PageBacking, //
 };
 use kernel::{
-    page::PAGE_SIZE,
     prelude::*,
     sync::Arc, //
 };
@@ -43,14 +45,7 @@ impl PageMap {
     /// - `ERANGE`: `range` is beyond the memory.
     /// - `ENOMEM`.
     pub fn new<P: PageBacking>(backing: &Arc<P>, range: Range<usize>) -> Result<Self> {
-        if range.is_empty() || (range.start | range.end) % PAGE_SIZE != 0 {
-            return Err(EINVAL);
-        }
-
-        let pages = backing
-            .pages()
-            .get(range.start / PAGE_SIZE..range.end / PAGE_SIZE)
-            .ok_or(ERANGE)?;
+        let pages = pages_of(&**backing, &range)?;
         let count = u32::try_from(pages.len())?;
 
         // SAFETY: The pages are valid, and the C function only reads the list.

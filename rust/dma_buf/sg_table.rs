@@ -68,6 +68,23 @@ pub unsafe trait PageBacking: Send + Sync + 'static {
     fn pages(&self) -> &[*mut bindings::page];
 }
 
+/// The pages of a part of `backing`, in bytes from its start.
+///
+/// Fails with `EINVAL` if the range is empty or not on page boundaries, `ERANGE` if it is beyond
+/// the memory.
+pub(super) fn pages_of<'a>(
+    backing: &'a impl PageBacking,
+    range: &Range<usize>,
+) -> Result<&'a [*mut bindings::page]> {
+    if range.is_empty() || (range.start | range.end) % PAGE_SIZE != 0 {
+        return Err(EINVAL);
+    }
+    backing
+        .pages()
+        .get(range.start / PAGE_SIZE..range.end / PAGE_SIZE)
+        .ok_or(ERANGE)
+}
+
 /// Memory that is mapped for DMA by the device of an importer.
 ///
 /// Dropping it undoes the mapping. The device must still be bound to its driver then, which is
@@ -158,14 +175,7 @@ impl SgTable {
         range: Range<usize>,
         direction: DataDirection,
     ) -> Result<Self> {
-        if range.is_empty() || (range.start | range.end) % PAGE_SIZE != 0 {
-            return Err(EINVAL);
-        }
-
-        let pages = backing
-            .pages()
-            .get(range.start / PAGE_SIZE..range.end / PAGE_SIZE)
-            .ok_or(ERANGE)?;
+        let pages = pages_of(&**backing, &range)?;
         let mut this = Self(Inner::new(direction)?);
 
         this.0.map_pages(importer.device(), pages)?;

@@ -286,7 +286,8 @@ struct drm_hlrs_mem_mmap_offset {
  *
  * Errors, of this and the next two: -ENOENT, no such handle; -EINVAL, @size is
  * 0, or the ranges overlap; -ERANGE, a range ends beyond its buffer;
- * -EOVERFLOW, offset plus size exceeds 64 bits; -EIO, the device reported a
+ * -EOVERFLOW, offset plus size exceeds 64 bits; -EACCES, the buffer was
+ * imported from a dma-buf that does not allow it; -EIO, the device reported a
  * fault; -ETIMEDOUT, the job did not end in time and its queue was reset;
  * -ECANCELED, the device was reset before the job ended. When one of the last
  * three is returned the destination is undefined.

@@ -45,6 +45,7 @@ mod tests {
             &ExportInfo::new(PAGE_SIZE, flags::O_RDWR),
             Other(owner.into()),
             Shared::new(1, log)?,
+            |_| Ok(()),
         )
     }
 
@@ -87,7 +88,7 @@ mod tests {
         let second = export(&list, &log, &owner)?;
         let third = export(&list, &log, &owner)?;
         check!(lists(&list, &[&first, &second, &third]));
-        check_eq!(list.get_all()?.len(), 3);
+        check_eq!(list.iter().count(), 3);
         drop(second);
         flush_files();
         check!(lists(&list, &[&first, &third]));

@@ -8,7 +8,10 @@
 //! memory get its pages.
 
 use core::{
-    ops::Range,
+    ops::{
+        Deref,
+        Range, //
+    },
     sync::atomic::{
         AtomicBool,
         AtomicUsize,
@@ -106,10 +109,36 @@ enum Mapped {
     Pages { _map: PageMap },
 }
 
+/// A buffer of which there is a dma-buf, or one is being made: it is counted in
+/// [`BufferData::exports`], and while that is not 0 the buffer does not move.
+pub(crate) struct Counted(ARef<Buffer>);
+
+impl Counted {
+    /// The buffer's lock is held, so that it is not about to move.
+    pub(super) fn new(buffer: &Buffer, _guard: &Guard<'_>) -> Self {
+        buffer.exports.fetch_add(1, Ordering::Relaxed);
+        Self(ARef::from(buffer))
+    }
+}
+
+impl Deref for Counted {
+    type Target = ARef<Buffer>;
+
+    fn deref(&self) -> &ARef<Buffer> {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.exports.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Private data of an exported dma-buf.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Export {
-    buffer: ARef<Buffer>,
+    buffer: Counted,
     offset: u64,
     size: u64,
     access: Access,
@@ -130,7 +159,7 @@ pub(crate) struct Export {
 
 /// What an export is made of.
 pub(super) struct Parts {
-    pub(super) buffer: ARef<Buffer>,
+    pub(super) buffer: Counted,
     pub(super) offset: u64,
     pub(super) size: u64,
     pub(super) access: Access,
@@ -139,7 +168,7 @@ pub(super) struct Parts {
 }
 
 impl Export {
-    /// The caller has counted the export in [`BufferData::exports`].
+    /// The private data of a new dma-buf.
     pub(super) fn new(parts: Parts) -> impl PinInit<Self> {
         pin_init!(Self {
             buffer: parts.buffer,
@@ -275,9 +304,8 @@ impl PinnedDrop for Export {
                 "{} bytes are lost: a dma-buf was released while it was mapped\n",
                 self.buffer.size()
             );
-            core::mem::forget(self.buffer.clone());
+            core::mem::forget(ARef::clone(&self.buffer));
         }
-        self.buffer.exports.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -21,13 +21,13 @@ use kernel_ext::{
         DmaBuf,
         ExportInfo, //
     },
-    dma_resv::Guard,
     drm::gem::ObjectResv,
     p2pdma, //
 };
 
 use super::export::{
     Access,
+    Counted,
     Export,
     Memory,
     Parts, //
@@ -63,28 +63,6 @@ impl Access {
     }
 }
 
-/// A count in [`crate::gem::BufferData::exports`] for a dma-buf that is being made. While it is
-/// not 0 the buffer does not move.
-struct Counted<'a>(&'a Buffer);
-
-impl<'a> Counted<'a> {
-    fn new(buffer: &'a Buffer, _guard: &Guard<'_>) -> Self {
-        buffer.exports.fetch_add(1, Ordering::Relaxed);
-        Self(buffer)
-    }
-
-    /// The export that is made now keeps the count.
-    fn keep(self) {
-        core::mem::forget(self);
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.exports.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Makes a dma-buf of a range of a buffer, for the file of `client`. Sleeps.
 ///
 /// `range` has been checked to be of whole pages within the buffer. Moves the buffer into the
@@ -109,24 +87,21 @@ pub(crate) fn export_range(
         None => Memory::System(Arc::new(buffer.shmem_pages()?, GFP_KERNEL)?),
     };
     let export = Export::new(Parts {
-        buffer: ARef::from(buffer),
+        buffer: counted,
         offset: range.start,
         size,
         access,
         memory,
         booking,
     });
-    // Dropping the private data, also after a failure, takes the count back.
-    counted.keep();
 
-    let dma_buf = DmaBuf::export_listed::<_, Export, _>(
+    DmaBuf::export_listed::<_, Export, _>(
         &dev.exports.list,
         &ExportInfo::new(usize::try_from(size)?, access.file_flags()),
         ObjectResv::new(buffer),
         export,
-    )?;
-    buffer.share_mappings(&dma_buf)?;
-    Ok(dma_buf)
+        |dma_buf| buffer.share_mappings(dma_buf),
+    )
 }
 
 /// Finds out whether [`export_range`] would succeed, without a change. Sleeps. Fails as that does.
@@ -193,11 +168,7 @@ fn provider<'a>(
 
 /// Makes sure that peers can reach the range, and that it stays where it is as long as the result
 /// exists.
-fn settle<'a>(
-    dev: &BoundDevice<'_>,
-    buffer: &'a Buffer,
-    range: &Range<u64>,
-) -> Result<Counted<'a>> {
+fn settle(dev: &BoundDevice<'_>, buffer: &Buffer, range: &Range<u64>) -> Result<Counted> {
     let guard = buffer.resv().lock_interruptible()?;
 
     if let Backing::Lmem(memory) = &buffer.backing {
