@@ -23,7 +23,7 @@
 //!
 //! # Known limits
 //!
-//! More than two objects at a time are the business of `drm_exec`.
+//! More than two objects at a time are the business of [`drm::exec`](super::drm::exec).
 
 use super::dma_fence::{
     wait_result,

@@ -47,8 +47,10 @@
 mod debug;
 pub mod device;
 pub mod driver;
+pub mod exec;
 pub mod file;
 pub mod gem;
+pub mod gpuvm;
 pub mod ioctl;
 pub mod prime;
 pub mod print;

@@ -40,6 +40,12 @@ void ext_helper_dma_resv_assert_held(struct dma_resv *obj)
 }
 EXPORT_SYMBOL_GPL(ext_helper_dma_resv_assert_held);
 
+struct ww_acquire_ctx *ext_helper_dma_resv_locking_ctx(struct dma_resv *obj)
+{
+	return dma_resv_locking_ctx(obj);
+}
+EXPORT_SYMBOL_GPL(ext_helper_dma_resv_locking_ctx);
+
 /* The class is one for all reservation objects: reservation_ww_class. */
 void ext_helper_dma_resv_acquire_init(struct ww_acquire_ctx *ctx)
 {

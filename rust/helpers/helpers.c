@@ -12,6 +12,7 @@
 #include "dma_mapping.c"
 #include "dma_resv.c"
 #include "drm_gem.c"
+#include "drm_gpuvm.c"
 #include "drm_print.c"
 #include "drm_vma_manager.c"
 #include "fs.c"

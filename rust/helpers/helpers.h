@@ -7,6 +7,7 @@
 #define EXT_HELPERS_H
 
 #include <drm/drm_gem.h>
+#include <drm/drm_gpuvm.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
@@ -34,6 +35,7 @@ void ext_helper_dma_resv_lock_slow(struct dma_resv *obj,
 bool ext_helper_dma_resv_trylock(struct dma_resv *obj);
 void ext_helper_dma_resv_unlock(struct dma_resv *obj);
 void ext_helper_dma_resv_assert_held(struct dma_resv *obj);
+struct ww_acquire_ctx *ext_helper_dma_resv_locking_ctx(struct dma_resv *obj);
 void ext_helper_dma_resv_acquire_init(struct ww_acquire_ctx *ctx);
 void ext_helper_dma_resv_acquire_fini(struct ww_acquire_ctx *ctx);
 
@@ -47,6 +49,8 @@ void ext_helper_vunmap(const void *addr);
 
 void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
 void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
+
+struct drm_gpuvm_bo *ext_helper_drm_gpuvm_bo_get(struct drm_gpuvm_bo *vm_bo);
 
 void ext_helper_drm_dbg_args_ratelimited(struct drm_device *dev, const void *args);
 
