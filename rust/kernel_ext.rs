@@ -5,11 +5,13 @@
 //! Each module stands for itself and is written to be sent upstream as it is: the name of the
 //! module is the name it would have in the `kernel` crate.
 
+pub mod deferred;
 pub mod dma_buf;
 pub mod dma_fence;
 pub mod dma_resv;
 pub mod drm;
 pub mod mm;
+pub mod module;
 pub mod module_param;
 pub mod p2pdma;
 pub mod pci;

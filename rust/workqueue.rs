@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Delayed work that its owner can cancel.
+//! Delayed work that its owner can cancel, and workqueues of a driver's own.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 //!
@@ -8,6 +8,9 @@
 //! nobody can take it back. A driver that must be sure that nothing of it runs any more (its
 //! device is unbound, its module unloaded) needs the opposite: [`DelayedTask`] stays with its
 //! owner, and dropping it waits until it neither is pending nor runs.
+//!
+//! [`OwnedQueue`] is a workqueue that a driver makes for itself; those of `kernel::workqueue` are
+//! the ones of the system.
 
 use kernel::{
     bindings,
@@ -16,6 +19,10 @@ use kernel::{
     time::Jiffies,
     types::Opaque, //
 };
+
+mod owned;
+
+pub use owned::OwnedQueue;
 
 /// What a [`DelayedTask`] does.
 pub trait Task: Send + Sync {

@@ -4,14 +4,19 @@
 
 use kernel::prelude::*;
 
-struct DmaBufIc;
+struct DmaBufIc {
+    _deferred: kernel_ext::deferred::Service,
+}
 
 impl kernel::Module for DmaBufIc {
     fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
         // SAFETY: The modules that use the crate depend on this one, which is loaded once.
         unsafe { kernel_ext::p2pdma::init() };
 
-        Ok(Self)
+        Ok(Self {
+            // SAFETY: As above; it is dropped when this module exits.
+            _deferred: unsafe { kernel_ext::deferred::Service::start() }?,
+        })
     }
 }
 
