@@ -12,8 +12,10 @@
 //!
 //! - [`Fence`] is a fence of any driver, C or Rust: what a waiter needs.
 //! - [`FenceContext`], [`FenceOps`], [`DriverFence`] and [`UniqueFence`] are for drivers that make
-//!   fences.
+//!   fences, with [`FenceMemory`] where they must not allocate. [`Signalling`] marks the code that
+//!   fences depend on.
 //! - [`FenceCallback`] is a function to be called when a fence signals.
+//! - [`Chain`] is memory for a link of a timeline.
 //!
 //! # Lifetime model
 //!
@@ -58,15 +60,20 @@ use kernel::{
 use core::ptr::NonNull;
 
 mod callback;
+mod chain;
 mod driver;
+mod signalling;
 
 pub use callback::FenceCallback;
+pub use chain::Chain;
 pub use driver::{
     DriverFence,
     FenceContext,
+    FenceMemory,
     FenceOps,
     UniqueFence, //
 };
+pub use signalling::Signalling;
 
 /// Longest wait that the C API takes: it counts jiffies in a `signed long`.
 pub const MAX_TIMEOUT: Jiffies = isize::MAX as Jiffies;
@@ -219,6 +226,31 @@ impl Fence {
         // SAFETY: By the type invariant the fence is initialised, and `&self` keeps it.
         unsafe { bindings::dma_fence_enable_signaling(self.as_raw()) };
     }
+}
+
+/// Waits until all `fences` have signalled, for at most `timeout` jiffies together.
+///
+/// Returns what is left of the time, at least 1. Whether the work succeeded is another question,
+/// see [`Fence::status`]. Sleeps, under the same rules as [`Fence::wait_timeout`].
+///
+/// # Errors
+///
+/// - `ETIMEDOUT`: the time has passed and not all have signalled.
+/// - `ERESTARTSYS`: `interruptible` was set and a signal came in.
+pub fn wait_all<'a>(
+    fences: impl IntoIterator<Item = &'a Fence>,
+    interruptible: bool,
+    timeout: Jiffies,
+) -> Result<Jiffies> {
+    let mut left = timeout;
+
+    for fence in fences {
+        let wait = fence.wait_timeout(interruptible, left)?;
+
+        // Of no time at all the C side says that 1 is left.
+        left = left.min(wait);
+    }
+    Ok(left.max(1))
 }
 
 /// Turns the result of the C functions that wait into a [`Result`].

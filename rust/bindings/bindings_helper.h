@@ -15,10 +15,13 @@
 #include <drm/drm_gpuvm.h>
 #include <drm/drm_prime.h>
 #include <drm/drm_print.h>
+#include <drm/drm_syncobj.h>
 #include <drm/drm_vma_manager.h>
+#include <drm/gpu_scheduler.h>
 #include <linux/anon_inodes.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
+#include <linux/dma-fence-chain.h>
 #include <linux/dma-resv.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>

@@ -3,6 +3,7 @@
 //! Fences that a Rust driver makes.
 
 use super::Fence;
+use crate::module::ModuleRef;
 use kernel::{
     bindings,
     module::this_module,
@@ -24,7 +25,8 @@ use core::{
     marker::PhantomData,
     mem::{
         needs_drop,
-        ManuallyDrop, //
+        ManuallyDrop,
+        MaybeUninit, //
     },
     ops::Deref,
     ptr::NonNull, //
@@ -149,6 +151,30 @@ impl<T: FenceOps> DriverFence<T> {
     }
 }
 
+/// Memory for a fence, and a reference on the module of `T`.
+///
+/// For code that must not allocate, since other fences depend on it: the memory is allocated in
+/// advance, and becomes a fence without a failure point, see [`UniqueFence::new_in`].
+pub struct FenceMemory<T: FenceOps> {
+    fence: KBox<MaybeUninit<DriverFence<T>>>,
+    module: ModuleRef,
+}
+
+impl<T: FenceOps> FenceMemory<T> {
+    /// Allocates the memory. May sleep if `flags` allow it.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `ENODEV`: the module of `T` is being unloaded.
+    pub fn new(flags: kernel::alloc::Flags) -> Result<Self> {
+        Ok(Self {
+            fence: KBox::new_uninit(flags)?,
+            module: ModuleRef::try_get::<T::OwnerModule>()?,
+        })
+    }
+}
+
 /// A pending fence, and the duty to signal it.
 ///
 /// Sharing it is by [`UniqueFence::fence`]. Dropping it signals `ECANCELED`.
@@ -185,26 +211,35 @@ impl<T: FenceOps> UniqueFence<T> {
         data: T,
         flags: kernel::alloc::Flags,
     ) -> Result<Self> {
+        let context = ctx.context(index).ok_or(EINVAL)?;
+
+        Ok(Self::init(FenceMemory::new(flags)?, ctx, context, data))
+    }
+
+    /// Makes a pending fence on the first context of `ctx`, in memory that was allocated before.
+    ///
+    /// As [`UniqueFence::new`], but neither sleeps nor fails; any context.
+    pub fn new_in(memory: FenceMemory<T>, ctx: &FenceContext, data: T) -> Self {
+        Self::init(memory, ctx, ctx.base, data)
+    }
+
+    fn init(memory: FenceMemory<T>, ctx: &FenceContext, context: u64, data: T) -> Self {
         const { assert!(!needs_drop::<T>()) };
 
-        let context = ctx.context(index).ok_or(EINVAL)?;
-        let fence = KBox::new(
+        let fence = KBox::write(
+            memory.fence,
             DriverFence {
                 fence: Opaque::uninit(),
                 data,
             },
-            flags,
-        )?;
-
-        // SAFETY: `THIS_MODULE` is valid while code of the module runs.
-        if !unsafe { bindings::try_module_get(this_module::<T::OwnerModule>().as_ptr()) } {
-            return Err(ENODEV);
-        }
-
+        );
         let ptr = NonNull::from(KBox::leak(fence));
 
+        // `complete()` gives it back.
+        core::mem::forget(memory.module);
+
         // SAFETY: The fence is ours and not initialised yet. The operations are static; the
-        // module that has them stays until the fence is signalled, by the reference taken above.
+        // module that has them stays until the fence is signalled, by the reference above.
         unsafe {
             bindings::dma_fence_init64(
                 ptr.cast().as_ptr(),
@@ -217,7 +252,7 @@ impl<T: FenceOps> UniqueFence<T> {
 
         // SAFETY: The fence is initialised with one reference, which is now owned by the `ARef`.
         // INVARIANT: The fence is pending, nobody else can signal it; module reference above.
-        Ok(Self(unsafe { ARef::from_raw(ptr) }))
+        Self(unsafe { ARef::from_raw(ptr) })
     }
 
     /// A reference for those who wait.
@@ -261,7 +296,7 @@ impl<T: FenceOps> UniqueFence<T> {
         // SAFETY: By the type invariant the fence is initialised.
         unsafe { bindings::dma_fence_signal(raw) };
 
-        // SAFETY: The reference was taken in `new_on()`. From now on the operations cannot be
+        // SAFETY: The reference was taken by `FenceMemory::new()`. From now on the operations cannot be
         // reached. Calls that are under way end within an RCU grace period, which passes between
         // the exit of a module and the freeing of its code.
         unsafe { bindings::module_put(this_module::<T::OwnerModule>().as_ptr()) };

@@ -19,3 +19,15 @@ bool ext_helper_dma_fence_is_signaled(struct dma_fence *fence)
 	return dma_fence_is_signaled(fence);
 }
 EXPORT_SYMBOL_GPL(ext_helper_dma_fence_is_signaled);
+
+bool ext_helper_dma_fence_begin_signalling(void)
+{
+	return dma_fence_begin_signalling();
+}
+EXPORT_SYMBOL_GPL(ext_helper_dma_fence_begin_signalling);
+
+void ext_helper_dma_fence_end_signalling(bool cookie)
+{
+	dma_fence_end_signalling(cookie);
+}
+EXPORT_SYMBOL_GPL(ext_helper_dma_fence_end_signalling);

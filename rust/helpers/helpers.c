@@ -14,6 +14,8 @@
 #include "drm_gem.c"
 #include "drm_gpuvm.c"
 #include "drm_print.c"
+#include "drm_sched.c"
+#include "drm_syncobj.c"
 #include "drm_vma_manager.c"
 #include "fs.c"
 #include "io.c"

@@ -8,6 +8,8 @@
 
 #include <drm/drm_gem.h>
 #include <drm/drm_gpuvm.h>
+#include <drm/drm_syncobj.h>
+#include <drm/gpu_scheduler.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
@@ -21,6 +23,8 @@ void ext_helper_get_dma_buf(struct dma_buf *dmabuf);
 void ext_helper_dma_fence_get(struct dma_fence *fence);
 void ext_helper_dma_fence_put(struct dma_fence *fence);
 bool ext_helper_dma_fence_is_signaled(struct dma_fence *fence);
+bool ext_helper_dma_fence_begin_signalling(void);
+void ext_helper_dma_fence_end_signalling(bool cookie);
 
 int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr);
 u64 ext_helper_dma_get_mask(struct device *dev);
@@ -53,6 +57,15 @@ void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
 struct drm_gpuvm_bo *ext_helper_drm_gpuvm_bo_get(struct drm_gpuvm_bo *vm_bo);
 
 void ext_helper_drm_dbg_args_ratelimited(struct drm_device *dev, const void *args);
+
+void ext_helper_drm_sched_entity_kill_wake(struct drm_sched_entity *entity);
+void ext_helper_drm_sched_entity_fini_held(struct drm_sched_entity *entity);
+long ext_helper_drm_sched_entity_wait(struct drm_sched_entity *entity,
+				      unsigned long timeout);
+
+void ext_helper_drm_syncobj_get(struct drm_syncobj *obj);
+void ext_helper_drm_syncobj_put(struct drm_syncobj *obj);
+struct dma_fence *ext_helper_drm_syncobj_fence_get(struct drm_syncobj *syncobj);
 
 unsigned long ext_helper_page_to_pfn(const struct page *page);
 pgprot_t ext_helper_pgprot_decrypted(pgprot_t prot);
