@@ -54,6 +54,8 @@ pub mod gpuvm;
 pub mod ioctl;
 pub mod prime;
 pub mod print;
+pub mod sched;
+pub mod syncobj;
 
 pub use self::device::{
     Device,
