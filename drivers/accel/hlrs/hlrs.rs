@@ -15,6 +15,7 @@
 //! | [`ops`] | copy, fill, checksum |
 //! | [`ioctl`], [`client`], [`fdinfo`] | user space: calls, open files, statistics |
 //! | [`sriov`] | VFs and their memory |
+//! | [`vm`] | virtual address spaces |
 //! | [`debugfs`] | counters, error injection |
 //!
 //! # Lifetimes
@@ -38,6 +39,8 @@ mod prime;
 mod queue;
 mod regs;
 mod sriov;
+#[expect(dead_code, unused_imports, reason = "there are no address spaces yet")]
+mod vm;
 
 kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
     type: driver::Hlrs,
