@@ -15,7 +15,11 @@ use kernel::{
 };
 
 #[macro_use]
+#[path = "../common/check.rs"]
+mod check;
 mod support;
+#[path = "../common/thread.rs"]
+mod thread;
 
 mod exporter;
 mod importer;

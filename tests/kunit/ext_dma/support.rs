@@ -10,48 +10,15 @@ use kernel::{
     },
     faux,
     prelude::*,
-    sync::{
-        Arc,
-        Completion, //
-    },
     time::{
         msecs_to_jiffies,
         Jiffies, //
-    },
-    workqueue, //
+    }, //
 };
 
 use core::ptr::from_ref;
 
-/// Leaves the test with an error if a condition does not hold.
-///
-/// Unlike a KUnit assertion it runs the destructors, and works on any thread.
-macro_rules! check {
-    ($cond:expr) => {
-        if !$cond {
-            kernel::pr_err!("{}:{}: expected {}\n", file!(), line!(), stringify!($cond));
-            return Err(kernel::error::code::EINVAL);
-        }
-    };
-}
-
-/// As `check!($left == $right)`, and says what the two are.
-macro_rules! check_eq {
-    ($left:expr, $right:expr) => {{
-        let (left, right) = (&$left, &$right);
-        if left != right {
-            kernel::pr_err!(
-                "{}:{}: expected {} to be {:?}, is {:?}\n",
-                file!(),
-                line!(),
-                stringify!($left),
-                right,
-                left
-            );
-            return Err(kernel::error::code::EINVAL);
-        }
-    }};
-}
+pub(crate) use crate::thread::Thread;
 
 /// Functions in C, see `support_test.c`.
 #[expect(improper_ctypes)] // They only take pointers to types of the kernel, as its bindings do.
@@ -116,42 +83,6 @@ impl TestDevice {
         let dev: &faux::Device<Bound> = self.0.as_ref();
 
         dev.as_ref()
-    }
-}
-
-/// A function that runs on another thread.
-pub(crate) struct Thread<R: Send + Unpin + 'static>(Arc<Shared<R>>);
-
-#[pin_data]
-struct Shared<R> {
-    #[pin]
-    done: Completion,
-    #[pin]
-    result: kernel::sync::Mutex<Option<R>>,
-}
-
-impl<R: Send + Unpin + 'static> Thread<R> {
-    pub(crate) fn spawn(f: impl FnOnce() -> R + Send + 'static) -> Result<Self> {
-        let shared = Arc::pin_init(
-            pin_init!(Shared {
-                done <- Completion::new(),
-                result <- kernel::new_mutex!(None),
-            }),
-            GFP_KERNEL,
-        )?;
-        let theirs = shared.clone();
-
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            *theirs.result.lock() = Some(f());
-            theirs.done.complete_all();
-        })?;
-        Ok(Self(shared))
-    }
-
-    /// Waits for the function to end. KUnit's time limit ends a test in which it does not.
-    pub(crate) fn join(self) -> Result<R> {
-        self.0.done.wait_for_completion();
-        self.0.result.lock().take().ok_or(EINVAL)
     }
 }
 
