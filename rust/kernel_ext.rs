@@ -5,6 +5,7 @@
 //! Each module stands for itself and is written to be sent upstream as it is: the name of the
 //! module is the name it would have in the `kernel` crate.
 
+pub mod anon_inode;
 pub mod deferred;
 pub mod dma_buf;
 pub mod dma_fence;
@@ -15,6 +16,7 @@ pub mod module;
 pub mod module_param;
 pub mod p2pdma;
 pub mod pci;
+pub mod poll;
 pub mod sync_file;
 pub mod sysfs;
 pub mod taint;

@@ -25,6 +25,7 @@
 #include <linux/dma-resv.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/poll.h>
 #include <linux/sync_file.h>
 #include <uapi/linux/dma-buf.h>
 
@@ -33,3 +34,10 @@
 /* Macros that bindgen cannot evaluate. */
 const u32 RUST_CONST_HELPER_DRM_EXEC_IGNORE_DUPLICATES = DRM_EXEC_IGNORE_DUPLICATES;
 const u32 RUST_CONST_HELPER_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;
+const __poll_t RUST_CONST_HELPER_EPOLLIN = EPOLLIN;
+const __poll_t RUST_CONST_HELPER_EPOLLPRI = EPOLLPRI;
+const __poll_t RUST_CONST_HELPER_EPOLLOUT = EPOLLOUT;
+const __poll_t RUST_CONST_HELPER_EPOLLERR = EPOLLERR;
+const __poll_t RUST_CONST_HELPER_EPOLLHUP = EPOLLHUP;
+const __poll_t RUST_CONST_HELPER_EPOLLRDNORM = EPOLLRDNORM;
+const __poll_t RUST_CONST_HELPER_EPOLLWRNORM = EPOLLWRNORM;
