@@ -6,6 +6,7 @@
 //! module is the name it would have in the `kernel` crate.
 
 pub mod anon_inode;
+pub mod char_device;
 pub mod deferred;
 pub mod dma_buf;
 pub mod dma_fence;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what userspace gets as a file: anonymous inodes.
+//! KUnit tests of what userspace gets as a file: anonymous inodes, character devices.
 
 use kernel::prelude::*;
 
@@ -12,6 +12,7 @@ mod support;
 mod thread;
 
 mod test_anon;
+mod test_char;
 
 struct ExtFileKunit;
 
