@@ -8,6 +8,7 @@
 pub mod anon_inode;
 pub mod char_device;
 pub mod deferred;
+pub mod devcoredump;
 pub mod dma_buf;
 pub mod dma_fence;
 pub mod dma_resv;

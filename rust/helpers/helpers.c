@@ -7,6 +7,7 @@
 
 #include "helpers.h"
 
+#include "devcoredump.c"
 #include "dma_buf.c"
 #include "dma_fence.c"
 #include "dma_mapping.c"

@@ -10,6 +10,7 @@
 #include <drm/drm_gpuvm.h>
 #include <drm/drm_syncobj.h>
 #include <drm/gpu_scheduler.h>
+#include <linux/devcoredump.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
@@ -17,6 +18,17 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
+
+void ext_helper_dev_coredumpv(struct device *dev, void *data, size_t datalen,
+			      gfp_t gfp);
+void ext_helper_dev_coredumpm_timeout(struct device *dev, struct module *owner,
+				      void *data, size_t datalen, gfp_t gfp,
+				      ssize_t (*read)(char *buffer, loff_t offset,
+						      size_t count, void *data,
+						      size_t datalen),
+				      void (*free)(void *data),
+				      unsigned long timeout);
+void ext_helper_dev_coredump_put(struct device *dev);
 
 void ext_helper_get_dma_buf(struct dma_buf *dmabuf);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what userspace gets as a file: anonymous inodes, character devices.
+//! KUnit tests of what userspace gets as a file: anonymous inodes, character devices, coredumps.
 
 use kernel::prelude::*;
 
@@ -13,6 +13,7 @@ mod thread;
 
 mod test_anon;
 mod test_char;
+mod test_coredump;
 
 struct ExtFileKunit;
 
