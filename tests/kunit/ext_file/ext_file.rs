@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what userspace gets as a file: anonymous inodes, character devices, coredumps.
+//! KUnit tests of what userspace gets as a file: anonymous inodes, character devices, eventfds,
+//! coredumps.
 
 use kernel::prelude::*;
 
@@ -14,6 +15,7 @@ mod thread;
 mod test_anon;
 mod test_char;
 mod test_coredump;
+mod test_eventfd;
 
 struct ExtFileKunit;
 
