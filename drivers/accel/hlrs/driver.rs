@@ -7,9 +7,13 @@ use core::sync::atomic::AtomicU64;
 use kernel::{
     device::Core,
     dma::DmaMask,
+    new_mutex,
     pci,
     prelude::*,
-    sync::Arc,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     types::ScopeGuard, //
 };
 use kernel_ext::{
@@ -45,6 +49,7 @@ use crate::{
         Extent,
         Lmem, //
     },
+    nic,
     prime::{
         self,
         Sharing, //
@@ -90,6 +95,10 @@ struct SriovPf {
 /// What is there while the driver is bound. Fields are dropped in this order.
 #[pin_data]
 pub(crate) struct Bound<'bound> {
+    /// The first to go; taken away when that begins.
+    #[pin]
+    nic: Mutex<Option<nic::Publication<'bound>>>,
+    nic_events: Arc<nic::Events>,
     registration: drm::Registration<Hlrs>,
     sriov: Option<SriovPf>,
     _debugfs: debugfs::Directory,
@@ -149,7 +158,8 @@ impl pci::Driver for Hlrs {
                 queue.shutdown();
             });
 
-            let interrupts = irq::register(pdev, &hw, &queue)?;
+            let nic_events = nic::events()?;
+            let interrupts = irq::register(pdev, &hw, &queue, &nic_events)?;
             hw.enable_events()?;
 
             let sriov = match hw.info.function {
@@ -199,9 +209,18 @@ impl pci::Driver for Hlrs {
                 hw.info.visible_size >> 20,
                 registration.device().minor_index()
             );
+            let nic = nic::Publication::new(
+                pdev,
+                &hw,
+                &nic_events,
+                registration.device().minor_index(),
+                Arc::new(nic::NoVms, GFP_KERNEL)?,
+            )?;
             cleanup.dismiss();
 
             Ok(try_pin_init!(Bound {
+                nic <- new_mutex!(Some(nic), "hlrs::Bound::nic"),
+                nic_events,
                 registration,
                 sriov,
                 _debugfs: debugfs,
@@ -213,7 +232,10 @@ impl pci::Driver for Hlrs {
 
     fn unbind<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let dev = this.device();
+        let nic = this.nic.lock().take();
 
+        // Unbinds its driver, which uses what goes next.
+        drop(nic);
         if let Some(sriov) = &this.sriov {
             sriov.provisioning.disable(pdev);
         }
@@ -250,6 +272,7 @@ impl kernel_ext::pci::Driver for Hlrs {
         // This takes the locks of buffers, and who submits a job has them while he waits for a
         // queue that is suspended: hence in this order.
         prime::suspend_all(dev);
+        this.nic_events.suspend();
         dev.queue.suspend();
     }
 
@@ -270,6 +293,7 @@ impl kernel_ext::pci::Driver for Hlrs {
                 dev.queue.give_up(if e == ENODEV { ENODEV } else { EIO });
             }
         }
+        this.nic_events.resume(restored);
         prime::allow_all(dev);
         dev.end_reset();
     }

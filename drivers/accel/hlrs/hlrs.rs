@@ -16,6 +16,7 @@
 //! | [`ioctl`], [`client`], [`fdinfo`] | user space: calls, open files, statistics |
 //! | [`sriov`] | VFs and their memory |
 //! | [`vm`] | virtual address spaces |
+//! | [`nic`], [`vm_api`] | the driver of the NIC engine; VMs for it |
 //! | [`debugfs`] | counters, error injection |
 //!
 //! # Lifetimes
@@ -34,6 +35,7 @@ mod hw;
 mod ioctl;
 mod irq;
 mod lmem;
+pub mod nic;
 mod ops;
 mod prime;
 mod queue;
@@ -41,6 +43,7 @@ mod regs;
 mod sriov;
 #[expect(dead_code, unused_imports, reason = "there are no address spaces yet")]
 mod vm;
+pub mod vm_api;
 
 kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
     type: driver::Hlrs,

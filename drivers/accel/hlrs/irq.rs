@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts: vector 0 for events, vector 1 for the fences of the kernel's queue.
+//! Interrupts: vector 0 for events, vector 1 for the fences of the kernel's queue, vector 3 for those
+//! of the NIC's queues.
 //!
 //! The work is done by the interrupts' threads, since it takes mutexes. A fence whose interrupt is
 //! lost is found by the queue's watchdog.
@@ -31,6 +32,7 @@ use kernel_ext::pci::Interrupts;
 
 use crate::{
     hw::Hw,
+    nic,
     queue::{
         self,
         CopyQueue, //
@@ -39,13 +41,14 @@ use crate::{
 };
 
 /// Vectors that the driver uses.
-const VECTORS: u32 = queue::VECTOR + 1;
+const VECTORS: u32 = nic::VECTOR + 1;
 
 /// Handler of the event vector.
 struct EventHandler {
     dev: ARef<Device>,
     hw: Arc<Hw>,
     queue: Arc<CopyQueue>,
+    nic: Arc<nic::Events>,
 }
 
 impl ThreadedHandler for EventHandler {
@@ -69,9 +72,11 @@ impl ThreadedHandler for EventHandler {
         }
         if events.fault() {
             self.queue.handle_fault();
+            self.nic.faulted();
         }
         if events.reset_done() {
             self.queue.handle_reset();
+            self.nic.was_reset();
         }
         if events.vf_flr() {
             self.acknowledge_vf_flr();
@@ -123,6 +128,26 @@ impl ThreadedHandler for FenceHandler {
     }
 }
 
+/// Handler of the vector of the NIC's queues.
+struct NicHandler {
+    hw: Arc<Hw>,
+    nic: Arc<nic::Events>,
+}
+
+impl ThreadedHandler for NicHandler {
+    fn handle_threaded(&self) -> IrqReturn {
+        let acknowledged = self
+            .hw
+            .with(|bar| bar.write_reg(regs::QUEUE_IRQ::from(nic::QUEUE_BITS)));
+
+        if acknowledged.is_err() {
+            return IrqReturn::None;
+        }
+        self.nic.completed();
+        IrqReturn::Handled
+    }
+}
+
 /// Allocates the vectors and registers the handlers.
 ///
 /// Sleeps. Interrupts may come before this returns. Fails with `ENOSPC` if there are too few
@@ -131,6 +156,7 @@ pub(crate) fn register<'bound>(
     pdev: &'bound pci::Device<Bound>,
     hw: &Arc<Hw>,
     queue: &Arc<CopyQueue>,
+    nic: &Arc<nic::Events>,
 ) -> Result<Interrupts<'bound>> {
     let types = IrqTypes::default().with(IrqType::MsiX);
     let mut interrupts = Interrupts::new(pdev, VECTORS, types)?;
@@ -142,6 +168,7 @@ pub(crate) fn register<'bound>(
             dev: ARef::from(&**pdev.as_ref()),
             hw: hw.clone(),
             queue: queue.clone(),
+            nic: nic.clone(),
         },
     )?;
     interrupts.register(
@@ -150,6 +177,14 @@ pub(crate) fn register<'bound>(
         FenceHandler {
             hw: hw.clone(),
             queue: queue.clone(),
+        },
+    )?;
+    interrupts.register(
+        nic::VECTOR as usize,
+        c"hlrs-nic",
+        NicHandler {
+            hw: hw.clone(),
+            nic: nic.clone(),
         },
     )?;
     Ok(interrupts)
