@@ -2,6 +2,7 @@
 //! The ioctls with arguments as they are given, for tests about bad ones.
 
 pub mod importer;
+pub mod nic;
 
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;

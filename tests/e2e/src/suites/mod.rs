@@ -12,6 +12,7 @@ mod importers;
 mod kill9;
 mod mem;
 mod mmap;
+mod nic;
 mod ops;
 mod prime;
 mod refused;
@@ -89,6 +90,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "unbind",
             tests: unbind::tests(),
+        },
+        Suite {
+            name: "nic",
+            tests: nic::tests(),
         },
         Suite {
             name: "faults",

@@ -6,6 +6,7 @@ pub mod driver;
 pub mod importer;
 pub mod log;
 pub mod machine;
+pub mod nic;
 pub mod random;
 pub mod role;
 pub mod vfs;
