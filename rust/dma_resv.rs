@@ -51,9 +51,11 @@ use core::{
 };
 
 mod acquire;
+mod cell;
 mod fences;
 
 pub use acquire::lock_pair;
+pub use cell::ResvCell;
 
 /// What a fence in a reservation object stands for.
 ///
@@ -314,6 +316,7 @@ impl<'a> Guard<'a> {
 }
 
 impl Drop for Guard<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.unlock {
             // SAFETY: By the type invariants the object is locked, by this task.

@@ -21,10 +21,12 @@ pub mod module_param;
 pub mod p2pdma;
 pub mod pci;
 pub mod poll;
+pub mod slab;
 pub mod sync_file;
 pub mod sysfs;
 pub mod taint;
 pub mod task;
+pub mod time;
 pub mod workqueue;
 
 /// Prefix of the messages of this crate, which is no module of its own.

@@ -27,12 +27,12 @@ impl Identity {
     /// The process that calls this. Does not sleep.
     ///
     /// The number is that of the initial namespace.
+    #[inline]
     pub fn of_current() -> Self {
         let mut comm = [0; COMM_LEN];
 
-        // SAFETY: The current task is valid, and the buffer has the size that the C function is
-        // told.
-        unsafe { ext_bindings::get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN) };
+        // SAFETY: The current task is valid, and the buffer has the size of its name.
+        unsafe { ext_bindings::get_current_comm(comm.as_mut_ptr().cast()) };
 
         Self {
             pid: current!().tgid(),

@@ -8,20 +8,18 @@ int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr)
 }
 EXPORT_SYMBOL_GPL(ext_helper_dma_mapping_error);
 
-u64 ext_helper_dma_get_mask(struct device *dev)
-{
-	return dma_get_mask(dev);
-}
-EXPORT_SYMBOL_GPL(ext_helper_dma_get_mask);
-
 unsigned int ext_helper_dma_get_max_seg_size(struct device *dev)
 {
 	return dma_get_max_seg_size(dev);
 }
 EXPORT_SYMBOL_GPL(ext_helper_dma_get_max_seg_size);
 
-unsigned long ext_helper_dma_get_seg_boundary(struct device *dev)
+/* Three at once: each mapping needs them. */
+void ext_helper_dma_get_limits(struct device *dev, unsigned int *max_seg_size,
+			       unsigned long *seg_boundary, u64 *mask)
 {
-	return dma_get_seg_boundary(dev);
+	*max_seg_size = dma_get_max_seg_size(dev);
+	*seg_boundary = dma_get_seg_boundary(dev);
+	*mask = dma_get_mask(dev);
 }
-EXPORT_SYMBOL_GPL(ext_helper_dma_get_seg_boundary);
+EXPORT_SYMBOL_GPL(ext_helper_dma_get_limits);

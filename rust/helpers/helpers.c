@@ -23,3 +23,4 @@
 #include "mm.c"
 #include "pci.c"
 #include "sched.c"
+#include "slab.c"

@@ -39,9 +39,9 @@ bool ext_helper_dma_fence_begin_signalling(void);
 void ext_helper_dma_fence_end_signalling(bool cookie);
 
 int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr);
-u64 ext_helper_dma_get_mask(struct device *dev);
 unsigned int ext_helper_dma_get_max_seg_size(struct device *dev);
-unsigned long ext_helper_dma_get_seg_boundary(struct device *dev);
+void ext_helper_dma_get_limits(struct device *dev, unsigned int *max_seg_size,
+			       unsigned long *seg_boundary, u64 *mask);
 
 int ext_helper_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
 int ext_helper_dma_resv_lock_interruptible(struct dma_resv *obj,
@@ -89,7 +89,9 @@ int ext_helper_pci_dev_domain_nr(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_upstream_bridge(struct pci_dev *dev);
 struct pci_dev *ext_helper_pci_physfn(struct pci_dev *dev);
 
-void ext_helper_get_current_comm(char *name, size_t size);
+void ext_helper_get_current_comm(char name[TASK_COMM_LEN]);
+
+void *ext_helper_kmalloc(size_t size);
 
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
 				   struct address_space *file_mapping);

@@ -3,9 +3,9 @@
 #include <linux/sched.h>
 #include <linux/string.h>
 
-void ext_helper_get_current_comm(char *name, size_t size)
+void ext_helper_get_current_comm(char name[TASK_COMM_LEN])
 {
-	/* The name is never longer, and ends with a zero that is never overwritten. */
-	memcpy(name, current->comm, min(size, sizeof(current->comm)));
+	/* It ends with a zero that is never overwritten. */
+	memcpy(name, current->comm, TASK_COMM_LEN);
 }
 EXPORT_SYMBOL_GPL(ext_helper_get_current_comm);

@@ -34,15 +34,17 @@ pub struct Limits {
 impl Limits {
     /// The limits of a device: C `dma_get_max_seg_size()`, `dma_get_seg_boundary()`,
     /// `dma_get_mask()`.
+    #[inline]
     pub fn of(device: &Device) -> Self {
-        let raw = from_ref(device).cast_mut().cast();
+        let (mut max_len, mut boundary, mut mask) = (0, 0, 0);
 
-        // SAFETY: The device is valid.
-        let (max_len, boundary, mask) = unsafe {
-            (
-                ext_bindings::dma_get_max_seg_size(raw),
-                ext_bindings::dma_get_seg_boundary(raw),
-                ext_bindings::dma_get_mask(raw),
+        // SAFETY: The device is valid, and so are the places for the results.
+        unsafe {
+            ext_bindings::dma_get_limits(
+                from_ref(device).cast_mut().cast(),
+                &mut max_len,
+                &mut boundary,
+                &mut mask,
             )
         };
 

@@ -118,6 +118,30 @@ mod tests {
     }
 
     #[test]
+    fn cell_needs_the_lock_of_its_object() -> Result {
+        let (own, other) = (TestResv::new()?, TestResv::new()?);
+        let cell = Arc::new(ResvCell::new(&own, 0u32), GFP_KERNEL)?;
+
+        check!(cell.get_mut(&mut other.lock()).is_err());
+        let counter = Thread::spawn({
+            let (own, cell) = (own.clone(), cell.clone());
+            move || -> Result {
+                for _ in 0..1000 {
+                    *cell.get_mut(&mut own.lock())? += 1;
+                }
+                Ok(())
+            }
+        })?;
+        for _ in 0..1000 {
+            *cell.get_mut(&mut own.lock())? += 1;
+        }
+        counter.join()??;
+        let sum = *cell.get_mut(&mut own.lock())?;
+        check_eq!(sum, 2000);
+        Ok(())
+    }
+
+    #[test]
     fn slots_must_be_reserved() -> Result {
         let resv = TestResv::new()?;
         let (first, second, third) = (pending()?, pending()?, pending()?);
