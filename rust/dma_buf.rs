@@ -10,7 +10,7 @@
 //!
 //! - [`DmaBuf`] is a buffer of any exporter, C or Rust.
 //! - [`Exporter`] is implemented by a driver that has memory to share, with [`SgTable`] for the
-//!   DMA mappings that it hands out. The importers that it meets are [`AttachmentInfo`] and
+//!   DMA mappings that it hands out. The importers that it meets are [`NewAttachment`] and
 //!   [`ExportedAttachment`].
 //! - [`Importer`] and [`Attachment`] are for a driver that uses the memory of others.
 //!
@@ -81,6 +81,7 @@ mod exporter_vtable;
 mod importer;
 mod page_map;
 mod sg_table;
+mod slot;
 
 pub use attachment::{
     Attachment,
@@ -93,7 +94,7 @@ pub use cpu_access::{
 };
 pub use export::{
     ExportInfo,
-    ResvOwner, //
+    ExportPlace, //
 };
 pub use export_list::{
     ExportList,
@@ -102,7 +103,8 @@ pub use export_list::{
 pub use exported::{
     AttachmentInfo,
     Attachments,
-    ExportedAttachment, //
+    ExportedAttachment,
+    NewAttachment, //
 };
 pub use exporter::Exporter;
 pub use exporter_vtable::vtable;
@@ -284,6 +286,18 @@ impl DmaBuf {
         // SAFETY: By the type invariant the dma-buf is initialised, and the file is valid as long
         // as it. `fdget_pos()` does not lock the position of a dma-buf: it is not a regular file.
         unsafe { File::from_raw_file((*self.as_raw()).file) }.into()
+    }
+
+    /// As [`DmaBuf::file`], with the reference that the caller has.
+    pub fn into_file(this: ARef<Self>) -> ARef<File> {
+        // SAFETY: By the type invariant the dma-buf is initialised. It is counted by its file, so
+        // that the reference is one on that, and never `NULL`. The position is not locked, as in
+        // `file()`.
+        unsafe {
+            let file = (*ARef::into_raw(this).cast::<bindings::dma_buf>().as_ptr()).file;
+
+            ARef::from_raw(NonNull::new_unchecked(file.cast()))
+        }
     }
 
     /// Installs a new file descriptor of the current process for the buffer.

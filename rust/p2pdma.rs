@@ -43,9 +43,12 @@ use kernel::{
     },
 };
 
-use core::ptr::{
-    from_ref,
-    NonNull, //
+use core::{
+    cell::Cell,
+    ptr::{
+        from_ref,
+        NonNull, //
+    },
 };
 
 mod kernel_map;
@@ -96,12 +99,33 @@ impl Refusal {
 /// Number of clients whose map types are remembered.
 const CACHE_SLOTS: usize = 8;
 
+/// The way from one client to one provider, as it was found last. Topology does not change under a
+/// client that has a driver.
+pub(crate) struct KnownRoute {
+    /// [`Provider::id`]; 0 for none.
+    provider: Cell<u64>,
+    map_type: Cell<MapType>,
+}
+
+impl KnownRoute {
+    /// Nothing is known yet.
+    #[inline]
+    pub(crate) fn none() -> Self {
+        Self {
+            provider: Cell::new(0),
+            map_type: Cell::new(MapType::NotSupported),
+        }
+    }
+}
+
 /// A memory BAR that other devices may access.
 ///
 /// # Invariants
 ///
 /// `start` and `len` are those of memory BAR `bar` of `pdev`, and `start + len` does not overflow.
 pub struct Provider {
+    /// Unlike that of all others, also of those that are gone; not 0.
+    id: u64,
     pdev: ARef<pci::Device>,
     bar: u32,
     start: PhysAddr,
@@ -139,8 +163,11 @@ impl Provider {
         let provider = NonNull::new(unsafe { bindings::pcim_p2pdma_provider(raw, bar as c_int) })
             .ok_or(EINVAL)?;
 
+        static LAST_ID: Atomic<u64> = Atomic::new(0);
+
         Ok(Arc::new(
             Self {
+                id: LAST_ID.fetch_add(1, Relaxed) + 1,
                 pdev: pdev.into(),
                 bar,
                 // INVARIANT: Checked above.
@@ -210,6 +237,28 @@ impl Provider {
         self.route(client).err()
     }
 
+    /// The way from `client` to the BAR, which is remembered in `known`; never
+    /// [`MapType::NotSupported`]. `known` must always be used for the same client.
+    #[inline]
+    pub(crate) fn known_route(
+        &self,
+        client: &Device,
+        known: &KnownRoute,
+    ) -> Result<MapType, Refusal> {
+        if known.provider.get() == self.id {
+            return match self.is_bound() {
+                true => Ok(known.map_type.get()),
+                false => Err(Refusal::ProviderGone),
+            };
+        }
+
+        let map_type = self.route(client)?;
+
+        known.map_type.set(map_type);
+        known.provider.set(self.id);
+        Ok(map_type)
+    }
+
     /// The way from `client` to the BAR; never [`MapType::NotSupported`].
     fn route(&self, client: &Device) -> Result<MapType, Refusal> {
         let client: &pci::Device = client.try_into().map_err(|_| Refusal::NotPci)?;
@@ -244,6 +293,7 @@ impl Provider {
     }
 
     /// Whether the driver that made the provider is still bound.
+    #[inline]
     fn is_bound(&self) -> bool {
         // SAFETY: The device is valid. The field is set by `pcim_p2pdma_init()`, cleared when the
         // driver is unbound, and only looked at here.

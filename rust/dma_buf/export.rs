@@ -11,20 +11,15 @@ use super::{
     DmaBuf,
     Exporter, //
 };
-use crate::dma_resv::DmaResv;
-use kernel::{
-    bindings,
-    error::from_err_ptr,
-    module::this_module,
-    prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    },
+use crate::{
+    dma_resv::DmaResv,
+    slab::SlabBox, //
 };
+use kernel::{bindings, error::from_err_ptr, module::this_module, prelude::*, sync::aref::ARef};
 
 use core::{
     any::TypeId,
+    mem::MaybeUninit,
     ptr::{
         null_mut,
         NonNull, //
@@ -53,7 +48,7 @@ impl ExportInfo {
 
     /// Makes the buffer use `resv` instead of a reservation object of its own.
     ///
-    /// Where the owner of `resv` is known as a type, [`DmaBuf::export_listed`] does the same safely.
+    /// Where the data has it, [`ExportPlace::export_listed`] does the same safely.
     ///
     /// # Safety
     ///
@@ -81,37 +76,29 @@ impl ExportInfo {
     }
 }
 
-/// Something that has a reservation object, which lives as long as it does.
-///
-/// # Safety
-///
-/// [`ResvOwner::resv`] must return the same object each time, also after the implementor has been
-/// moved, and the object must be valid until the implementor is dropped.
-pub unsafe trait ResvOwner: Send + Sync + 'static {
-    /// The reservation object.
-    fn resv(&self) -> &DmaResv;
-}
-
 /// What the private data of all Rust exporters begins with.
 pub(super) struct Header {
-    type_id: TypeId,
-    /// Drops and frees the allocation.
-    drop: unsafe fn(NonNull<Header>),
+    kind: &'static Kind,
     /// The place in the list of its exporter, if there is one.
     pub(super) link: Link,
 }
 
-/// The allocation that the private pointer of an exported `struct dma_buf` points to.
-///
-/// `O` owns the reservation object, and is not known to those who look for `data`; its field comes
-/// last, so that it does not matter where `data` is, and is dropped last.
+/// What there is to know about the type of private data.
+struct Kind {
+    /// `TypeId::of()`, which is not a constant.
+    type_id: fn() -> TypeId,
+    /// Drops and frees the allocation.
+    drop: unsafe fn(NonNull<Header>),
+}
+
+/// The allocation that the private pointer of an exported `struct dma_buf` points to. The header
+/// is dropped first.
 #[repr(C)]
 #[pin_data]
-struct Export<E: Exporter, O> {
+struct Export<E: Exporter> {
     header: Header,
     #[pin]
     data: E,
-    owner: O,
 }
 
 impl DmaBuf {
@@ -126,72 +113,110 @@ impl DmaBuf {
     /// - `ENODEV`: the module of `E` is being unloaded.
     /// - Those of `data`.
     pub fn export<E: Exporter, Err>(
-        info: &ExportInfo,
+        info: ExportInfo,
         data: impl PinInit<E, Err>,
     ) -> Result<ARef<Self>>
     where
         Error: From<Err>,
     {
+        let resv = info.resv;
+
         // SAFETY: By the safety requirements of `ExportInfo::with_resv()` the private data keeps
         // the reservation object, if one was given.
-        unsafe { Self::export_with(info, (), info.resv, data) }
+        unsafe { ExportPlace::new(info)?.export_with(data, |_| resv) }
+    }
+}
+
+/// Room for the private data of a dma-buf that is to be made.
+///
+/// An exporter that takes it first has nothing to give back when there is none.
+pub struct ExportPlace<E: Exporter> {
+    memory: SlabBox<MaybeUninit<Export<E>>>,
+    info: ExportInfo,
+}
+
+impl<E: Exporter> ExportPlace<E> {
+    /// Room for one. Sleeps (allocates).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the size is 0 or no multiple of the page size.
+    /// - `ENOMEM`.
+    pub fn new(info: ExportInfo) -> Result<Self> {
+        if info.size == 0 || info.size % kernel::page::PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+
+        Ok(Self {
+            memory: SlabBox::new_uninit(GFP_KERNEL)?,
+            info,
+        })
     }
 
-    /// Makes a dma-buf that uses the reservation object of `owner`, and keeps `owner`; it is in
-    /// `list` as long as it exists.
+    /// Makes a dma-buf that uses a reservation object which its data keeps, and is in a list which
+    /// its data keeps as long as it exists; `keep` finds both in the data.
     ///
-    /// `prepare` is called when it exists and is not in the list yet, so that nobody else can have
-    /// a reference to it. As [`DmaBuf::export`], and fails with the errors of `prepare`.
-    pub fn export_listed<O: ResvOwner, E: Exporter, Err>(
-        list: &Arc<ExportList>,
-        info: &ExportInfo,
-        owner: O,
+    /// `prepare` is called when the dma-buf exists and is not in the list yet, so that nobody else
+    /// can have a reference to it. Sleeps (allocates). C: `dma_buf_export()`.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`.
+    /// - `ENODEV`: the module of `E` is being unloaded.
+    /// - Those of `data` and of `prepare`.
+    #[inline]
+    pub fn export_listed<Err>(
+        self,
         data: impl PinInit<E, Err>,
-        prepare: impl FnOnce(&Self) -> Result,
-    ) -> Result<ARef<Self>>
+        keep: impl for<'a> FnOnce(&'a E) -> (&'a DmaResv, &'a ExportList),
+        prepare: impl FnOnce(&E, &DmaBuf) -> Result,
+    ) -> Result<ARef<DmaBuf>>
     where
         Error: From<Err>,
     {
-        let resv = owner.resv().as_raw();
+        let mut list = None;
+        let resv = |data: &E| {
+            let (resv, exports) = keep(data);
 
-        // SAFETY: `owner` keeps the reservation object, and is dropped after `data`.
-        let dma_buf = unsafe { Self::export_with(info, owner, resv, data) }?;
+            list = Some(NonNull::from(exports));
+            resv.as_raw()
+        };
 
-        prepare(&dma_buf)?;
-        // SAFETY: The dma-buf is new, and was made by `export_with()`.
-        unsafe { list.add(&dma_buf) };
+        // SAFETY: What `keep` returns is valid as long as the data is borrowed, and that is until
+        // it is dropped: up to then there are only shared references to it.
+        let dma_buf = unsafe { self.export_with(data, resv) }?;
+
+        // SAFETY: The dma-buf is one of `E`.
+        prepare(unsafe { data_from_raw(dma_buf.as_raw()) }, &dma_buf)?;
+        if let Some(list) = list {
+            // SAFETY: The list is valid as above, and the header is dropped before the data. The
+            // dma-buf is new, and was made by `export_with()`.
+            unsafe { ExportList::add(list, &dma_buf) };
+        }
         Ok(dma_buf)
     }
 
     /// # Safety
     ///
-    /// `resv` must be `NULL`, or a reservation object that lives until `data` is dropped.
-    unsafe fn export_with<O: Send + Sync + 'static, E: Exporter, Err>(
-        info: &ExportInfo,
-        owner: O,
-        resv: *mut bindings::dma_resv,
+    /// `resv` must return `NULL`, or a reservation object that lives until `data` is dropped.
+    #[inline]
+    unsafe fn export_with<Err>(
+        self,
         data: impl PinInit<E, Err>,
-    ) -> Result<ARef<Self>>
+        resv: impl FnOnce(&E) -> *mut bindings::dma_resv,
+    ) -> Result<ARef<DmaBuf>>
     where
         Error: From<Err>,
     {
-        if info.size == 0 || info.size % kernel::page::PAGE_SIZE != 0 {
-            return Err(EINVAL);
-        }
-
-        let export = KBox::pin_init::<Error>(
-            try_pin_init!(Export {
-                header: Header {
-                    type_id: TypeId::of::<E>(),
-                    drop: Export::<E, O>::drop_raw,
-                    link: Link::new(),
-                },
-                data <- data,
-                owner,
-            }? Error),
-            GFP_KERNEL,
-        )?;
-        let export = NonNull::from(KBox::leak(
+        let Self { memory, info } = self;
+        let export = memory.write_pin_init(try_pin_init!(Export {
+            header: Header {
+                kind: Export::<E>::KIND,
+                link: Link::new(),
+            },
+            data <- data,
+        }? Error))?;
+        let export = NonNull::from(SlabBox::leak(
             // SAFETY: The object is not moved out of its allocation.
             unsafe { Pin::into_inner_unchecked(export) },
         ));
@@ -205,7 +230,8 @@ impl DmaBuf {
             size: info.size,
             // CAST: File flags are positive.
             flags: info.flags as i32,
-            resv,
+            // SAFETY: The data is initialised.
+            resv: resv(unsafe { &(*export.as_ptr()).data }),
             priv_: export.as_ptr().cast(),
         };
 
@@ -217,7 +243,7 @@ impl DmaBuf {
             Ok(ptr) => Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) }),
             Err(err) => {
                 // SAFETY: Without a dma-buf the private data is still ours.
-                unsafe { Export::<E, O>::drop_raw(export.cast()) };
+                unsafe { Export::<E>::drop_raw(export.cast()) };
                 // The C function says so when it gets no reference on the module.
                 Err(if err == ENOENT { ENODEV } else { err })
             }
@@ -225,16 +251,21 @@ impl DmaBuf {
     }
 }
 
-impl<E: Exporter, O> Export<E, O> {
+impl<E: Exporter> Export<E> {
+    const KIND: &'static Kind = &Kind {
+        type_id: TypeId::of::<E>,
+        drop: Self::drop_raw,
+    };
+
     /// # Safety
     ///
-    /// `header` must be that of an `Export<E, O>` made by [`DmaBuf::export_with`], which is not
+    /// `header` must be that of an `Export<E>` made by [`ExportPlace::export_with`], which is not
     /// used afterwards.
     unsafe fn drop_raw(header: NonNull<Header>) {
         // SAFETY: By the safety requirements; the header is at offset 0, and the allocation came
-        // out of a `KBox`.
+        // out of a box.
         drop(Pin::from(unsafe {
-            KBox::from_raw(header.cast::<Self>().as_ptr())
+            SlabBox::from_raw(header.cast::<Self>().as_ptr())
         }));
     }
 }
@@ -246,14 +277,14 @@ impl<E: Exporter, O> Export<E, O> {
 ///
 /// # Safety
 ///
-/// Called by the C side only, once, for a dma-buf made by [`DmaBuf::export_with`].
+/// Called by the C side only, once, for a dma-buf made by [`ExportPlace::export_with`].
 #[inline(never)]
 pub(super) unsafe extern "C" fn release(dma_buf: *mut bindings::dma_buf) {
     // SAFETY: By the safety requirements the private data is an `Export`.
     unsafe {
         let header = NonNull::new_unchecked((*dma_buf).priv_.cast::<Header>());
 
-        (header.as_ref().drop)(header)
+        (header.as_ref().kind.drop)(header)
     };
 }
 
@@ -270,9 +301,10 @@ pub(super) fn data_of<E: Exporter>(dma_buf: &DmaBuf) -> Option<&E> {
         return None;
     }
 
-    // SAFETY: With this `release` the private data begins with a header, of which the type is
+    // SAFETY: With this `release` the private data begins with a header, of which the kind is
     // never written to.
-    if unsafe { (*(*dma_buf.as_raw()).priv_.cast::<Header>()).type_id } != TypeId::of::<E>() {
+    let kind = unsafe { (*(*dma_buf.as_raw()).priv_.cast::<Header>()).kind };
+    if (kind.type_id)() != TypeId::of::<E>() {
         return None;
     }
 
@@ -284,15 +316,15 @@ pub(super) fn data_of<E: Exporter>(dma_buf: &DmaBuf) -> Option<&E> {
 ///
 /// `dma_buf` must point to a dma-buf exported by `E` that is not released during `'a`.
 pub(super) unsafe fn data_from_raw<'a, E: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a E {
-    // SAFETY: By the safety requirements; `data` is at the same place whatever comes after it.
-    unsafe { &(*(*dma_buf).priv_.cast::<Export<E, ()>>()).data }
+    // SAFETY: By the safety requirements.
+    unsafe { &(*(*dma_buf).priv_.cast::<Export<E>>()).data }
 }
 
 /// The header of the private data of `dma_buf`.
 ///
 /// # Safety
 ///
-/// `dma_buf` must point to a dma-buf made by [`DmaBuf::export_with`] that is not released
+/// `dma_buf` must point to a dma-buf made by [`ExportPlace::export_with`] that is not released
 /// entirely.
 pub(super) unsafe fn header_of(dma_buf: NonNull<bindings::dma_buf>) -> NonNull<Header> {
     // SAFETY: By the safety requirements.

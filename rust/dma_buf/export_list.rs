@@ -23,7 +23,7 @@ use core::ptr::{
     NonNull, //
 };
 
-/// The dma-bufs that somebody has exported by [`DmaBuf::export_listed`] and that still exist.
+/// The dma-bufs that somebody has exported by [`ExportPlace::export_listed`](super::ExportPlace::export_listed) and that still exist.
 ///
 /// The list does not keep them alive. Adding and removing take constant time and no memory.
 ///
@@ -50,14 +50,15 @@ unsafe impl Sync for ExportList {}
 /// # Invariants
 ///
 /// If there is a list, then `node` is on it, `dma_buf` is the dma-buf whose private data contains
-/// this, and nothing but `node` is written to any more.
+/// this, and nothing but `node` is written to any more. The list is valid until this is dropped.
 pub(super) struct Link {
     node: Opaque<bindings::list_head>,
-    list: Option<Arc<ExportList>>,
+    list: Option<NonNull<ExportList>>,
     dma_buf: *mut bindings::dma_buf,
 }
 
-// SAFETY: The pointer is used only to take a reference, under the lock of the list.
+// SAFETY: The pointer to the dma-buf is used only to take a reference, under the lock of the list,
+// and that to the list as a shared reference to it.
 unsafe impl Send for Link {}
 
 // SAFETY: As above.
@@ -76,7 +77,9 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(list) = &self.list {
+        if let Some(list) = self.list {
+            // SAFETY: By the type invariants the list is valid.
+            let list = unsafe { list.as_ref() };
             let _lock = list.lock.lock();
 
             // SAFETY: By the type invariants the node is on the list, which is locked.
@@ -114,8 +117,10 @@ impl ExportList {
     ///
     /// # Safety
     ///
-    /// `dma_buf` must have been made by [`DmaBuf::export_with`], and be on no list.
-    pub(super) unsafe fn add(self: &Arc<Self>, dma_buf: &DmaBuf) {
+    /// `dma_buf` must have been made by `ExportPlace::export_with()`, and be on no list. `this` must be
+    /// valid until its [`Link`] is dropped.
+    #[inline]
+    pub(super) unsafe fn add(this: NonNull<Self>, dma_buf: &DmaBuf) {
         // SAFETY: By the safety requirements there is a header. Nobody else looks at the link:
         // it is on no list, and the caller's reference keeps it from being dropped.
         let link = unsafe {
@@ -123,14 +128,16 @@ impl ExportList {
             let link = &raw mut (*header.as_ptr()).link;
 
             (*link).dma_buf = dma_buf.as_raw();
-            (*link).list = Some(self.clone());
+            (*link).list = Some(this);
             link
         };
-        let _lock = self.lock.lock();
+        // SAFETY: By the safety requirements.
+        let this = unsafe { this.as_ref() };
+        let _lock = this.lock.lock();
 
         // SAFETY: The list is locked, and the node stays until it is removed by `Link::drop`.
         // INVARIANT: The dma-buf exists.
-        unsafe { bindings::list_add_tail((*link).node.get(), self.head.get()) };
+        unsafe { bindings::list_add_tail((*link).node.get(), this.head.get()) };
     }
 
     /// The dma-bufs that exist, each with a reference, in the order in which they were exported.

@@ -3,18 +3,26 @@
 //! Attachments as the exporter sees them.
 
 use super::{
+    slot::{
+        Common,
+        Slot, //
+    },
     DmaBuf,
     Exporter, //
 };
-use crate::dma_resv::Guard;
+use crate::{
+    dma_resv::Guard,
+    p2pdma::{
+        MapType,
+        Provider,
+        Refusal, //
+    },
+};
 use kernel::{
     bindings,
     device::Device,
     prelude::*,
-    types::{
-        ForeignOwnable,
-        Opaque, //
-    }, //
+    types::Opaque, //
 };
 
 use core::{
@@ -110,11 +118,61 @@ impl AttachmentInfo {
     }
 }
 
+/// An attachment that is being made: the exporter is asked whether the importer may attach.
+///
+/// # Invariants
+///
+/// As [`AttachmentInfo`], and the private data of the exporter is a [`Slot`] without data.
+#[repr(transparent)]
+pub struct NewAttachment(AttachmentInfo);
+
+impl NewAttachment {
+    /// # Safety
+    ///
+    /// As [`AttachmentInfo::from_raw`], and the private data must be a [`Slot`].
+    #[inline]
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_buf_attachment) -> &'a Self {
+        // SAFETY: By the safety requirements; both types are transparent wrappers.
+        // INVARIANT: By the safety requirements.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Why the device cannot reach the BAR of `provider`; `None` if it can.
+    ///
+    /// As [`Provider::refusal`]. The way is remembered for the mappings of the attachment.
+    #[inline]
+    pub fn refusal(&self, provider: &Provider) -> Option<Refusal> {
+        // SAFETY: By the type invariants.
+        let slot = unsafe { slot_of(&self.0) };
+
+        provider.known_route(self.device(), &slot.route).err()
+    }
+}
+
+impl Deref for NewAttachment {
+    type Target = AttachmentInfo;
+
+    #[inline]
+    fn deref(&self) -> &AttachmentInfo {
+        &self.0
+    }
+}
+
+/// # Safety
+///
+/// The private data of `info` must be a [`Slot`].
+#[inline]
+unsafe fn slot_of(info: &AttachmentInfo) -> &Common {
+    // SAFETY: By the safety requirements; the part is at offset 0.
+    unsafe { &*(*info.as_raw()).priv_.cast::<Common>() }
+}
+
 /// An attachment that `E` has accepted, with the data that `E` has for it.
 ///
 /// # Invariants
 ///
-/// As [`AttachmentInfo`], and the private data of the exporter is an `E::AttachmentData`.
+/// As [`AttachmentInfo`], and the private data of the exporter is a [`Slot`] with an
+/// `E::AttachmentData`.
 #[repr(transparent)]
 pub struct ExportedAttachment<E: Exporter>(AttachmentInfo, PhantomData<E>);
 
@@ -122,7 +180,7 @@ impl<E: Exporter> ExportedAttachment<E> {
     /// # Safety
     ///
     /// As [`AttachmentInfo::from_raw`], and [`Exporter::attach`] of `E` must have accepted the
-    /// attachment, and the call to [`Exporter::detach`] not have begun.
+    /// attachment, and the data that it returned not have been dropped.
     #[inline]
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_buf_attachment) -> &'a Self {
         // SAFETY: By the safety requirements; both types are transparent wrappers.
@@ -130,9 +188,23 @@ impl<E: Exporter> ExportedAttachment<E> {
     }
 
     /// What [`Exporter::attach`] returned for this attachment.
-    pub fn data(&self) -> <E::AttachmentData as ForeignOwnable>::Borrowed<'_> {
+    #[inline]
+    pub fn data(&self) -> &E::AttachmentData {
         // SAFETY: By the type invariant.
-        unsafe { E::AttachmentData::borrow((*self.as_raw()).priv_) }
+        unsafe { &*(*(*self.as_raw()).priv_.cast::<Slot<E::AttachmentData>>()).data() }
+    }
+
+    /// What there is besides the data.
+    #[inline]
+    pub(super) fn slot(&self) -> &Common {
+        // SAFETY: By the type invariant.
+        unsafe { slot_of(&self.0) }
+    }
+
+    /// How the device reaches the BAR of `provider`; never [`MapType::NotSupported`].
+    #[inline]
+    pub(super) fn route_to(&self, provider: &Provider) -> Result<MapType, Refusal> {
+        provider.known_route(self.device(), &self.slot().route)
     }
 
     /// The private data of the buffer.

@@ -3,10 +3,10 @@
 //! What an exporter has to do.
 
 use super::{
-    AttachmentInfo,
     DmaBuf,
     ExportedAttachment,
     KernelMap,
+    NewAttachment,
     SgTable, //
 };
 use crate::dma_resv::Guard;
@@ -14,8 +14,7 @@ use kernel::{
     dma::DataDirection,
     error::VTABLE_DEFAULT_ERROR,
     mm::virt::VmaNew,
-    prelude::*,
-    types::ForeignOwnable, //
+    prelude::*, //
 };
 
 /// A driver that shares memory; implemented by its private data for one dma-buf.
@@ -41,33 +40,34 @@ use kernel::{
 ///     type AttachmentData = ();
 ///     const NAME: &'static CStr = c"mydriver";
 ///
-///     fn attach(&self, importer: &AttachmentInfo) -> Result {
+///     fn attach(&self, importer: &NewAttachment) -> Result {
 ///         if !importer.allows_peer2peer() || !importer.is_revocable() {
 ///             return Err(EOPNOTSUPP);
 ///         }
-///         match self.provider.refusal(importer.device()) {
+///         match importer.refusal(&self.provider) {
 ///             None => Ok(()),
 ///             Some(_) => Err(EOPNOTSUPP),
 ///         }
 ///     }
 ///
-///     fn map(
+///     fn map<'a>(
 ///         &self,
 ///         guard: &mut Guard<'_>,
-///         importer: &ExportedAttachment<Self>,
+///         importer: &'a ExportedAttachment<Self>,
 ///         direction: DataDirection,
-///     ) -> Result<SgTable> {
+///     ) -> Result<SgTable<'a>> {
 ///         SgTable::from_mmio(importer, &self.provider, self.memory.ranges(guard)?, direction)
 ///     }
 /// }
 ///
-/// let dma_buf = DmaBuf::export(&ExportInfo::new(size, O_RDWR), Export { memory, provider })?;
+/// let dma_buf = DmaBuf::export(ExportInfo::new(size, O_RDWR), Export { memory, provider })?;
 /// let fd = dma_buf.fd(O_CLOEXEC)?;
 /// ```
 #[vtable]
 pub trait Exporter: Sized + Send + Sync + 'static {
-    /// What the exporter keeps for each attachment: `()` if nothing.
-    type AttachmentData: ForeignOwnable + Send + Sync + 'static;
+    /// What the exporter keeps for each attachment: `()` if nothing. It is dropped after
+    /// [`Exporter::detach`], by whoever detaches.
+    type AttachmentData: Send + Sync + 'static;
 
     /// Name of the exporter, for debugfs and `fdinfo`.
     const NAME: &'static CStr;
@@ -81,15 +81,13 @@ pub trait Exporter: Sized + Send + Sync + 'static {
     ///
     /// By convention `EOPNOTSUPP` if the device cannot access the memory, `EBUSY` if it could
     /// were the memory elsewhere, and `ENODEV` if the memory has gone.
-    fn attach(&self, importer: &AttachmentInfo) -> Result<Self::AttachmentData>;
+    fn attach(&self, importer: &NewAttachment) -> Result<Self::AttachmentData>;
 
     /// An importer detaches. It has no mappings any more.
     ///
     /// Called without the reservation lock, when the attachment is off the list. May sleep.
     /// C: `detach`.
-    fn detach(&self, _importer: &AttachmentInfo, data: Self::AttachmentData) {
-        drop(data);
-    }
+    fn detach(&self, _importer: &ExportedAttachment<Self>) {}
 
     /// Keep the memory where the importer can access it, until [`Exporter::unpin`].
     ///
@@ -110,12 +108,12 @@ pub trait Exporter: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// By convention `ENODEV` if the memory was revoked, and those of [`SgTable`].
-    fn map(
+    fn map<'a>(
         &self,
         guard: &mut Guard<'_>,
-        importer: &ExportedAttachment<Self>,
+        importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
-    ) -> Result<SgTable>;
+    ) -> Result<SgTable<'a>>;
 
     /// Undo one [`Exporter::map`]: `table` is what it returned.
     ///
@@ -124,7 +122,7 @@ pub trait Exporter: Sized + Send + Sync + 'static {
         &self,
         _guard: &mut Guard<'_>,
         _importer: &ExportedAttachment<Self>,
-        table: SgTable,
+        table: SgTable<'_>,
         _direction: DataDirection,
     ) {
         drop(table);

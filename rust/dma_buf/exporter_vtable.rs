@@ -8,23 +8,32 @@ use super::{
         data_from_raw,
         release, //
     },
-    AttachmentInfo,
+    slot::Slot,
     DmaBuf,
     ExportedAttachment,
     Exporter,
     KernelMap,
+    NewAttachment,
     SgTable, //
 };
-use crate::dma_resv::Guard;
+use crate::{
+    dma_resv::Guard,
+    slab::SlabBox, //
+};
 use kernel::{
     bindings,
     error::from_result,
     mm::virt::VmaNew,
-    prelude::*,
-    types::ForeignOwnable, //
+    prelude::*, //
 };
 
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
 
 /// The operations for buffers exported by `E`, for [`ExportInfo::with_ops`].
 pub const fn vtable<E: Exporter>() -> bindings::dma_buf_ops {
@@ -67,20 +76,32 @@ impl<E: Exporter> Vtable<E> {
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) -> c_int {
-        // SAFETY: The C side passes a dma-buf of `E` and a new attachment to it.
-        let (data, info) = unsafe {
-            (
-                data_from_raw::<E>(dma_buf),
-                AttachmentInfo::from_raw(attachment),
-            )
-        };
-
         from_result(|| {
-            let data = data.attach(info)?;
+            let slot = SlabBox::into_raw(Slot::<E::AttachmentData>::new()?);
 
-            // SAFETY: The field is for the exporter to use.
-            unsafe { (*attachment).priv_ = data.into_foreign() };
-            Ok(0)
+            // SAFETY: The C side passes a dma-buf of `E` and a new attachment to it, of which the
+            // field is for the exporter to use; it has a slot now.
+            let data = unsafe {
+                (*attachment).priv_ = slot.cast();
+                data_from_raw::<E>(dma_buf).attach(NewAttachment::from_raw(attachment))
+            };
+
+            match data {
+                Ok(data) => {
+                    // SAFETY: The slot has room for the data, and nobody else uses it yet.
+                    // INVARIANT: The data is initialised.
+                    unsafe { (*slot).data().write(data) };
+                    Ok(0)
+                }
+                Err(err) => {
+                    // SAFETY: The slot came out of a box, and nobody else has seen it.
+                    unsafe {
+                        (*attachment).priv_ = null_mut();
+                        drop(SlabBox::from_raw(slot));
+                    }
+                    Err(err)
+                }
+            }
         })
     }
 
@@ -92,22 +113,28 @@ impl<E: Exporter> Vtable<E> {
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: The attachment was accepted, as otherwise the C side does not call this. It is
-        // not used any more by anyone else.
-        let data = unsafe { E::AttachmentData::from_foreign((*attachment).priv_) };
+        // SAFETY: The C side passes a dma-buf of `E` and an attachment to it, which was accepted,
+        // as otherwise the C side does not call this.
+        unsafe { data_from_raw::<E>(dma_buf).detach(ExportedAttachment::from_raw(attachment)) };
 
-        // SAFETY: The C side passes a dma-buf of `E` and an attachment to it.
-        unsafe { data_from_raw::<E>(dma_buf).detach(AttachmentInfo::from_raw(attachment), data) };
+        // SAFETY: The private data is a slot with data, which `attach()` made. The attachment is
+        // not used any more by anyone else.
+        unsafe {
+            let slot = SlabBox::from_raw((*attachment).priv_.cast::<Slot<E::AttachmentData>>());
+
+            slot.data().drop_in_place();
+        }
     }
 
     /// Calls `f` for an attachment whose buffer is locked.
     ///
     /// # Safety
     ///
-    /// `attachment` must be one that `E` has accepted, and the lock of its buffer must be held.
-    unsafe fn locked<R>(
+    /// `attachment` must be one that `E` has accepted, and the lock of its buffer must be held
+    /// during `'a`.
+    unsafe fn locked<'a, R>(
         attachment: *mut bindings::dma_buf_attachment,
-        f: impl FnOnce(&E, &mut Guard<'_>, &ExportedAttachment<E>) -> R,
+        f: impl FnOnce(&E, &mut Guard<'_>, &'a ExportedAttachment<E>) -> R,
     ) -> R {
         // SAFETY: By the safety requirements.
         unsafe {
@@ -171,10 +198,10 @@ impl<E: Exporter> Vtable<E> {
     ) {
         // SAFETY: The C side gives back what `map()` returned, and calls this with the lock held.
         unsafe {
-            let table = SgTable::from_raw(table);
-
             Self::locked(attachment, |data, guard, info| {
-                data.unmap(guard, info, table, direction_from_raw(direction))
+                let table = SgTable::from_raw(NonNull::new_unchecked(table), info.slot());
+
+                data.unmap(guard, info, table, direction_from_raw(direction));
             });
         }
     }

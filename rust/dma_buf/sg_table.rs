@@ -13,7 +13,11 @@
 //! What is kept from it: the entries have no pages, and `orig_nents` is 0 while the importer has
 //! the table, which tells it so.
 
-use super::AttachmentInfo;
+use super::{
+    slot::Common,
+    ExportedAttachment,
+    Exporter, //
+};
 use kernel::{
     bindings,
     device::Device,
@@ -34,8 +38,12 @@ use kernel::{
 
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Range,
-    ptr::from_ref, //
+    ptr::{
+        from_ref,
+        NonNull, //
+    },
 };
 
 mod mmio;
@@ -89,10 +97,17 @@ pub(super) fn pages_of<'a>(
 ///
 /// Dropping it undoes the mapping. The device must still be bound to its driver then, which is
 /// what an importer has to ensure.
-pub struct SgTable(KBox<Inner>);
-
-// SAFETY: A table can be unmapped and freed on any thread.
-unsafe impl Send for SgTable {}
+///
+/// It belongs to an attachment, in which there is room for one table; further ones are allocated.
+///
+/// # Invariants
+///
+/// The table is initialised, and this is its owner. It is in the place of the slot, or was
+/// allocated as a [`KBox`].
+pub struct SgTable<'a> {
+    table: NonNull<Table>,
+    slot: &'a Common,
+}
 
 /// What a table consists of.
 ///
@@ -101,7 +116,7 @@ unsafe impl Send for SgTable {}
 /// `table` is empty, or `single` is its only entry, or it has `allocated` entries of its own.
 /// `mapping` is what has been mapped so far.
 #[repr(C)]
-struct Inner {
+pub(super) struct Table {
     /// At offset 0, since it is a pointer to this that goes to the C side and comes back.
     table: bindings::sg_table,
     /// The number of entries that have to be freed; the field of the table is 0 where there are no
@@ -157,7 +172,7 @@ enum Mapping {
     Pages(ARef<Device>),
 }
 
-impl SgTable {
+impl<'a> SgTable<'a> {
     /// Maps system memory for the device of `importer`. The table holds a reference on `backing`.
     ///
     /// `range` is the part of the memory, in bytes from its start, on page boundaries. Sleeps
@@ -169,50 +184,92 @@ impl SgTable {
     /// - `ERANGE`: `range` is beyond the memory.
     /// - `EIO` and others of the DMA API, when it refuses the mapping.
     /// - `ENOMEM`.
-    pub fn from_pages<P: PageBacking>(
-        importer: &AttachmentInfo,
+    pub fn from_pages<E: Exporter, P: PageBacking>(
+        importer: &'a ExportedAttachment<E>,
         backing: &Arc<P>,
         range: Range<usize>,
         direction: DataDirection,
     ) -> Result<Self> {
         let pages = pages_of(&**backing, &range)?;
-        let mut this = Self(Inner::new(direction)?);
+        let mut this = Self::new(importer.slot(), direction)?;
 
-        this.0.map_pages(importer.device(), pages)?;
-        this.0.keep = Some(Keep::new(backing.clone()));
+        this.inner().map_pages(importer.device(), pages)?;
+        this.inner().keep = Some(Keep::new(backing.clone()));
         Ok(this)
     }
 
+    /// An empty table.
+    #[inline]
+    fn new(slot: &'a Common, direction: DataDirection) -> Result<Self> {
+        let table = match slot.claim() {
+            Some(place) => {
+                // SAFETY: The place is large enough, aligned, and of no other use.
+                // INVARIANT: Initialised, in the place of the slot.
+                unsafe { place.write(Table::empty(direction)) };
+                place
+            }
+            // INVARIANT: Initialised, and allocated as a box.
+            None => NonNull::from(KBox::leak(KBox::new(Table::empty(direction), GFP_KERNEL)?)),
+        };
+
+        Ok(Self { table, slot })
+    }
+
+    #[inline]
+    fn inner(&mut self) -> &mut Table {
+        // SAFETY: By the type invariants the table is initialised and ours.
+        unsafe { self.table.as_mut() }
+    }
+
     /// Hands the table over to the C side.
+    #[inline]
     pub(super) fn into_raw(self) -> *mut bindings::sg_table {
-        KBox::into_raw(self.0).cast()
+        ManuallyDrop::new(self).table.as_ptr().cast()
     }
 
     /// Takes a table back from the C side.
     ///
     /// # Safety
     ///
-    /// `table` must have come from [`SgTable::into_raw`], and not be used otherwise any more.
-    pub(super) unsafe fn from_raw(table: *mut bindings::sg_table) -> Self {
-        // SAFETY: By the safety requirements; the table is at offset 0 of the allocation.
-        Self(unsafe { KBox::from_raw(table.cast()) })
+    /// `table` must have come from [`SgTable::into_raw`] for the attachment of `slot`, and not be
+    /// used otherwise any more.
+    #[inline]
+    pub(super) unsafe fn from_raw(table: NonNull<bindings::sg_table>, slot: &'a Common) -> Self {
+        // INVARIANT: By the safety requirements; the C structure is at offset 0 of the table.
+        Self {
+            table: table.cast(),
+            slot,
+        }
     }
 }
 
-impl Inner {
-    fn new(direction: DataDirection) -> Result<KBox<Self>> {
-        KBox::init(
-            init!(Self {
-                // INVARIANT: Empty, and nothing is mapped.
-                table: pin_init::zeroed(),
-                allocated: 0,
-                direction,
-                mapping: Mapping::None,
-                keep: None,
-                single: Opaque::uninit(),
-            }),
-            GFP_KERNEL,
-        )
+impl Drop for SgTable<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.slot.has(self.table) {
+            // SAFETY: By the type invariants the table is initialised and ours; it is not used
+            // afterwards.
+            unsafe { self.table.drop_in_place() };
+            self.slot.release();
+        } else {
+            // SAFETY: By the type invariants the table was allocated as a box, and is ours.
+            drop(unsafe { KBox::from_raw(self.table.as_ptr()) });
+        }
+    }
+}
+
+impl Table {
+    #[inline]
+    fn empty(direction: DataDirection) -> Self {
+        // INVARIANT: Empty, and nothing is mapped.
+        Self {
+            table: pin_init::zeroed(),
+            allocated: 0,
+            direction,
+            mapping: Mapping::None,
+            keep: None,
+            single: Opaque::uninit(),
+        }
     }
 
     /// Makes the table of `count` entries, which get addresses and no pages by the result.
@@ -220,8 +277,13 @@ impl Inner {
         if count == 1 {
             let single = self.single.get();
 
+            // C: `sg_init_table()`.
+            //
             // SAFETY: There is room for one entry.
-            unsafe { bindings::sg_init_table(single, 1) };
+            unsafe {
+                single.write(pin_init::zeroed());
+                (*single).page_link = bindings::SG_END as usize;
+            }
             // INVARIANT: The entry stays where it is, as the allocation does.
             self.table.sgl = single;
             self.table.nents = 1;
@@ -270,7 +332,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for Table {
     fn drop(&mut self) {
         let direction = self.direction.into();
 
@@ -318,7 +380,7 @@ fn raw(device: &Device) -> *mut bindings::device {
 /// `next` is an entry of a table that exists during `'a`, or `NULL` after the last.
 struct Entries<'a> {
     next: *mut bindings::scatterlist,
-    _table: PhantomData<&'a mut Inner>,
+    _table: PhantomData<&'a mut Table>,
 }
 
 impl Entries<'_> {

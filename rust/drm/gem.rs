@@ -8,7 +8,6 @@
 //! shmem, then [`ShmemPages`] gives its pages. Both are refcounted, named by handles in files, and
 //! mapped to userspace by page faults that end in [`DriverObject::fault`].
 
-mod export;
 mod handle;
 mod object;
 mod resv;
@@ -16,7 +15,6 @@ mod shmem;
 mod stats;
 mod vm;
 
-pub use self::export::ObjectResv;
 pub use self::object::{
     Object,
     Resv, //

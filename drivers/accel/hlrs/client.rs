@@ -74,7 +74,12 @@ pub(crate) struct ExportBooking {
 }
 
 impl ExportBooking {
-    /// What is counted for the file.
+    /// How many.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file that they are counted for.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }

@@ -22,3 +22,4 @@ pub(crate) use self::buffer::{
     BufferData,
     Request, //
 };
+pub(crate) use self::local::LocalMemory;

@@ -249,6 +249,8 @@ pub(crate) struct Allocation {
     lmem: Arc<Lmem>,
     extents: KVec<Extent>,
     size: u64,
+    /// Bytes of it in the aperture.
+    visible: u64,
     _blocks: Pin<KBox<AllocatedBlocks>>,
 }
 
@@ -265,10 +267,11 @@ impl Allocation {
             }
         }
 
-        lmem.visible_used
-            .fetch_add(lmem.visible_bytes(&extents), Ordering::Relaxed);
+        let visible = lmem.visible_bytes(&extents);
+        lmem.visible_used.fetch_add(visible, Ordering::Relaxed);
 
         Ok(Self {
+            visible,
             size: extents.iter().map(|e| e.len).sum(),
             lmem,
             extents,
@@ -288,12 +291,13 @@ impl Allocation {
 
     /// Whether all of it lies in the aperture.
     pub(crate) fn is_visible(&self) -> bool {
-        self.lmem.visible_bytes(&self.extents) == self.size
+        self.visible == self.size
     }
 
     /// Whether a part lies in the aperture: `len` bytes from byte `offset` of the buffer on.
     pub(crate) fn is_part_visible(&self, offset: u64, len: u64) -> bool {
-        cut(&self.extents, offset, len).all(|extent| extent.end() <= self.lmem.visible_size)
+        self.is_visible()
+            || cut(&self.extents, offset, len).all(|extent| extent.end() <= self.lmem.visible_size)
     }
 }
 
@@ -301,7 +305,7 @@ impl Drop for Allocation {
     fn drop(&mut self) {
         self.lmem
             .visible_used
-            .fetch_sub(self.lmem.visible_bytes(&self.extents), Ordering::Relaxed);
+            .fetch_sub(self.visible, Ordering::Relaxed);
     }
 }
 

@@ -9,14 +9,17 @@ use super::{
         Limits,
         Segment, //
     },
-    Inner,
     Mapping,
     PhysRange,
     SgTable,
+    Table,
     MMIO, //
 };
 use crate::{
-    dma_buf::AttachmentInfo,
+    dma_buf::{
+        ExportedAttachment,
+        Exporter, //
+    },
     p2pdma::{
         MapType,
         Provider, //
@@ -31,7 +34,7 @@ use kernel::{
     prelude::*, //
 };
 
-impl SgTable {
+impl<'a> SgTable<'a> {
     /// Maps memory in the BAR of `provider` for the device of `importer`.
     ///
     /// `ranges` are the physical addresses in the order of the buffer. They may lie anywhere in
@@ -48,13 +51,14 @@ impl SgTable {
     /// - `ENXIO`: the device cannot emit the addresses.
     /// - `EIO` and others of the DMA API, when it refuses the mapping.
     /// - `ENOMEM`.
-    pub fn from_mmio<R>(
-        importer: &AttachmentInfo,
+    pub fn from_mmio<E, R>(
+        importer: &'a ExportedAttachment<E>,
         provider: &Provider,
         ranges: R,
         direction: DataDirection,
     ) -> Result<Self>
     where
+        E: Exporter,
         R: IntoIterator<Item = PhysRange>,
         R::IntoIter: Clone,
     {
@@ -62,13 +66,8 @@ impl SgTable {
         let ranges = ranges.into_iter();
         let limits = Limits::of(device);
         let survey = Survey::of(provider, &limits, ranges.clone())?;
-        let map_type = provider.map_type(device);
-
-        if map_type == MapType::NotSupported {
-            return Err(EOPNOTSUPP);
-        }
-
-        let mut this = Self(Inner::new(direction)?);
+        let map_type = importer.route_to(provider).map_err(|_| EOPNOTSUPP)?;
+        let mut this = Self::new(importer.slot(), direction)?;
 
         if map_type == MapType::BusAddr {
             if !survey.reached {
@@ -77,7 +76,7 @@ impl SgTable {
 
             // Below a common bridge the addresses of the bus are those of the memory.
             if survey.plain {
-                let mut table = this.0.allocate(survey.count)?;
+                let mut table = this.inner().allocate(survey.count)?;
 
                 for range in ranges {
                     table.put_entry(bus_segment(provider, &range))?;
@@ -85,19 +84,19 @@ impl SgTable {
             } else {
                 let entries =
                     limits.split(merge(ranges).map(|range| bus_segment(provider, &range)));
-                let mut table = this.0.allocate(entries.clone().count())?;
+                let mut table = this.inner().allocate(entries.clone().count())?;
 
                 for entry in entries {
                     table.put_entry(entry)?;
                 }
             }
         } else if !this
-            .0
+            .inner()
             .map_iova(device, &limits, survey.size, merge(ranges.clone()))?
         {
-            this.0.map_each(device, &limits, merge(ranges))?;
+            this.inner().map_each(device, &limits, merge(ranges))?;
         }
-        this.0.table.orig_nents = 0;
+        this.inner().table.orig_nents = 0;
         Ok(this)
     }
 }
@@ -184,7 +183,7 @@ fn bus_segment(provider: &Provider, range: &PhysRange) -> Segment {
     }
 }
 
-impl Inner {
+impl Table {
     /// Maps into one range of addresses behind an IOMMU. False if there is none to be had, as
     /// when the device is not behind an IOMMU that translates.
     fn map_iova(

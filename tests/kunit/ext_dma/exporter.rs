@@ -25,12 +25,12 @@ use kernel::{
 };
 use kernel_ext::{
     dma_buf::{
-        AttachmentInfo,
         DmaBuf,
         ExportInfo,
         ExportedAttachment,
         Exporter,
         KernelMap,
+        NewAttachment,
         PageBacking,
         SgTable, //
     },
@@ -133,10 +133,11 @@ pub(crate) struct PerAttachment {
 }
 
 impl PerAttachment {
-    fn new(number: u32, log: &Arc<Log>) -> Result<KBox<Self>> {
-        let log = log.clone();
-
-        Ok(KBox::new(Self { number, log }, GFP_KERNEL)?)
+    fn new(number: u32, log: &Arc<Log>) -> Self {
+        Self {
+            number,
+            log: log.clone(),
+        }
     }
 }
 
@@ -164,7 +165,7 @@ impl Shared {
     /// Exports `pages` pages.
     pub(crate) fn export(pages: usize, log: &Arc<Log>) -> Result<ARef<DmaBuf>> {
         DmaBuf::export(
-            &ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDWR),
+            ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDWR),
             Self::new(pages, log)?,
         )
     }
@@ -186,27 +187,26 @@ impl Drop for Shared {
 
 #[vtable]
 impl Exporter for Shared {
-    type AttachmentData = KBox<PerAttachment>;
+    type AttachmentData = PerAttachment;
 
     const NAME: &'static CStr = c"ext_dma_shared";
 
-    fn attach(&self, _importer: &AttachmentInfo) -> Result<KBox<PerAttachment>> {
+    fn attach(&self, _importer: &NewAttachment) -> Result<PerAttachment> {
         self.log.add(Event::Attach);
         self.refuse(&self.log.refuse_attach, EOPNOTSUPP)?;
-        PerAttachment::new(42, &self.log)
+        Ok(PerAttachment::new(42, &self.log))
     }
 
-    fn detach(&self, _importer: &AttachmentInfo, data: KBox<PerAttachment>) {
+    fn detach(&self, _importer: &ExportedAttachment<Self>) {
         self.log.add(Event::Detach);
-        drop(data);
     }
 
-    fn map(
+    fn map<'a>(
         &self,
         _guard: &mut Guard<'_>,
-        importer: &ExportedAttachment<Self>,
+        importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
-    ) -> Result<SgTable> {
+    ) -> Result<SgTable<'a>> {
         self.log.add(Event::Map(direction));
         self.refuse(&self.log.refuse_map, ENODEV)?;
         SgTable::from_pages(
@@ -221,7 +221,7 @@ impl Exporter for Shared {
         &self,
         _guard: &mut Guard<'_>,
         _importer: &ExportedAttachment<Self>,
-        table: SgTable,
+        table: SgTable<'_>,
         direction: DataDirection,
     ) {
         self.log.add(Event::Unmap(direction));
@@ -246,7 +246,7 @@ impl Movable {
     /// Exports `pages` pages.
     pub(crate) fn export(pages: usize, log: &Arc<Log>) -> Result<ARef<DmaBuf>> {
         DmaBuf::export(
-            &ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDONLY),
+            ExportInfo::new(pages * PAGE_SIZE, bindings::O_RDONLY),
             Self(Shared::new(pages, log)?),
         )
     }
@@ -254,14 +254,14 @@ impl Movable {
 
 #[vtable]
 impl Exporter for Movable {
-    /// Dropped by the default of `detach()`.
-    type AttachmentData = KBox<PerAttachment>;
+    /// Dropped although there is no `detach()`.
+    type AttachmentData = PerAttachment;
 
     const NAME: &'static CStr = c"ext_dma_movable";
 
-    fn attach(&self, _importer: &AttachmentInfo) -> Result<KBox<PerAttachment>> {
+    fn attach(&self, _importer: &NewAttachment) -> Result<PerAttachment> {
         self.0.log.add(Event::Attach);
-        PerAttachment::new(43, &self.0.log)
+        Ok(PerAttachment::new(43, &self.0.log))
     }
 
     fn pin(&self, _guard: &mut Guard<'_>, _importer: &ExportedAttachment<Self>) -> Result {
@@ -273,12 +273,12 @@ impl Exporter for Movable {
         self.0.log.add(Event::Unpin);
     }
 
-    fn map(
+    fn map<'a>(
         &self,
         guard: &mut Guard<'_>,
-        importer: &ExportedAttachment<Self>,
+        importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
-    ) -> Result<SgTable> {
+    ) -> Result<SgTable<'a>> {
         self.0.log.add(Event::Map(direction));
         // An exporter that moves its memory tells the others before it maps.
         importer.dma_buf().invalidate_mappings(guard)?;
@@ -294,7 +294,7 @@ impl Exporter for Movable {
         &self,
         _guard: &mut Guard<'_>,
         _importer: &ExportedAttachment<Self>,
-        table: SgTable,
+        table: SgTable<'_>,
         direction: DataDirection,
     ) {
         self.0.log.add(Event::Unmap(direction));

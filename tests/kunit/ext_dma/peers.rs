@@ -26,11 +26,11 @@ use kernel::{
 };
 use kernel_ext::{
     dma_buf::{
-        AttachmentInfo,
         DmaBuf,
         ExportInfo,
         ExportedAttachment,
         Exporter,
+        NewAttachment,
         PhysRange,
         SgTable, //
     },
@@ -144,7 +144,7 @@ impl Peers {
         copy.extend_from_slice(ranges, GFP_KERNEL)?;
 
         DmaBuf::export(
-            &ExportInfo::new(
+            ExportInfo::new(
                 ranges.iter().map(|range| range.len as usize).sum(),
                 flags::O_RDWR,
             ),
@@ -209,7 +209,7 @@ impl Peers {
 }
 
 /// An exporter of ranges of a BAR.
-struct Bar {
+pub(crate) struct Bar {
     provider: Arc<Provider>,
     ranges: KVec<PhysRange>,
 }
@@ -220,16 +220,16 @@ impl Exporter for Bar {
 
     const NAME: &'static CStr = c"ext_dma_bar";
 
-    fn attach(&self, _importer: &AttachmentInfo) -> Result {
+    fn attach(&self, _importer: &NewAttachment) -> Result {
         Ok(())
     }
 
-    fn map(
+    fn map<'a>(
         &self,
         _guard: &mut Guard<'_>,
-        importer: &ExportedAttachment<Self>,
+        importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
-    ) -> Result<SgTable> {
+    ) -> Result<SgTable<'a>> {
         SgTable::from_mmio(
             importer,
             &self.provider,

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn bad_sizes() -> Result {
-        let export = |size| DmaBuf::export(&ExportInfo::new(size, flags::O_RDWR), Empty).err();
+        let export = |size| DmaBuf::export(ExportInfo::new(size, flags::O_RDWR), Empty).err();
 
         check_eq!(export(0), Some(EINVAL));
         check_eq!(export(PAGE_SIZE + 1), Some(EINVAL));
@@ -76,16 +76,16 @@ mod tests {
 
         const NAME: &'static CStr = c"ext_dma_empty";
 
-        fn attach(&self, _importer: &AttachmentInfo) -> Result {
+        fn attach(&self, _importer: &NewAttachment) -> Result {
             Err(EOPNOTSUPP)
         }
 
-        fn map(
+        fn map<'a>(
             &self,
             _guard: &mut kernel_ext::dma_resv::Guard<'_>,
-            _importer: &ExportedAttachment<Self>,
+            _importer: &'a ExportedAttachment<Self>,
             _direction: kernel::dma::DataDirection,
-        ) -> Result<SgTable> {
+        ) -> Result<SgTable<'a>> {
             Err(ENODEV)
         }
     }
@@ -95,7 +95,7 @@ mod tests {
         let info = ExportInfo::new(PAGE_SIZE, flags::O_RDWR);
 
         check!(matches!(
-            DmaBuf::export::<Empty, Error>(&info, Err(EDOM)),
+            DmaBuf::export::<Empty, Error>(info, Err(EDOM)),
             Err(err) if err == EDOM
         ));
         Ok(())

@@ -16,6 +16,7 @@ mod tests {
     use core::ptr::NonNull;
     use kernel::{
         bindings,
+        dma::DataDirection,
         fs::file::flags,
         page::PAGE_SIZE,
         prelude::*,
@@ -26,26 +27,45 @@ mod tests {
     };
     use kernel_ext::{
         dma_buf::*,
-        dma_resv::DmaResv, //
+        dma_resv::Guard, //
     };
 
-    /// An owner of a reservation object: another dma-buf, whose release is in its log.
-    struct Other(ARef<DmaBuf>);
+    /// A buffer with the reservation object of another, whose release is in its log.
+    struct Sharing {
+        _own: Shared,
+        other: ARef<DmaBuf>,
+        list: Arc<ExportList>,
+    }
 
-    // SAFETY: The reservation object of a dma-buf never changes, and there is a reference on it.
-    unsafe impl ResvOwner for Other {
-        fn resv(&self) -> &DmaResv {
-            self.0.resv()
+    #[vtable]
+    impl Exporter for Sharing {
+        type AttachmentData = ();
+
+        const NAME: &'static CStr = c"ext_dma_sharing";
+
+        fn attach(&self, _importer: &NewAttachment) -> Result {
+            Err(EOPNOTSUPP)
+        }
+
+        fn map<'a>(
+            &self,
+            _guard: &mut Guard<'_>,
+            _importer: &'a ExportedAttachment<Self>,
+            _direction: DataDirection,
+        ) -> Result<SgTable<'a>> {
+            Err(ENODEV)
         }
     }
 
     fn export(list: &Arc<ExportList>, log: &Arc<Log>, owner: &DmaBuf) -> Result<ARef<DmaBuf>> {
-        DmaBuf::export_listed(
-            list,
-            &ExportInfo::new(PAGE_SIZE, flags::O_RDWR),
-            Other(owner.into()),
-            Shared::new(1, log)?,
-            |_| Ok(()),
+        ExportPlace::new(ExportInfo::new(PAGE_SIZE, flags::O_RDWR))?.export_listed(
+            Sharing {
+                _own: Shared::new(1, log)?,
+                other: owner.into(),
+                list: list.clone(),
+            },
+            |data| (data.other.resv(), &*data.list),
+            |_, _| Ok(()),
         )
     }
 
@@ -63,7 +83,7 @@ mod tests {
         let dma_buf = export(&list, &log, &owner)?;
 
         check!(core::ptr::eq(dma_buf.resv(), owner.resv()));
-        check!(dma_buf.exported_by::<Shared>().is_some());
+        check!(dma_buf.exported_by::<Sharing>().is_some());
         drop(owner);
         flush_files();
         // The buffer keeps the owner.
@@ -148,7 +168,7 @@ mod tests {
             let mut found = false;
 
             for dma_buf in list.iter() {
-                check!(dma_buf.exported_by::<Shared>().is_some());
+                check!(dma_buf.exported_by::<Sharing>().is_some());
                 found |= core::ptr::eq(&*dma_buf, &*stays);
             }
             check!(found);
@@ -184,7 +204,7 @@ mod tests {
         let info = unsafe {
             ExportInfo::new(PAGE_SIZE, flags::O_RDWR).with_ops(NonNull::from(&LARGER.0.base))
         };
-        let dma_buf = DmaBuf::export(&info, Shared::new(1, &log)?)?;
+        let dma_buf = DmaBuf::export(info, Shared::new(1, &log)?)?;
 
         // SAFETY: The dma-buf exists.
         let ops = unsafe { (*dma_buf.as_raw()).ops };

@@ -15,11 +15,13 @@ mod tests {
         support::*, //
     };
     use kernel::{
+        bindings,
         dma::DataDirection::{
             Bidirectional,
             FromDevice,
             ToDevice, //
         },
+        error::from_err_ptr,
         page::PAGE_SIZE,
         prelude::*,
         sync::atomic::Relaxed, //
@@ -262,6 +264,61 @@ mod tests {
         Ok(())
     }
 
+    /// An importer in C may have several mappings at the same time: the first is in the place that
+    /// the attachment has for one.
+    #[test]
+    fn several_mappings_at_a_time() -> Result {
+        const ROUNDS: usize = 100;
+
+        let log = Log::new()?;
+        let dev = TestDevice::new(c"ext_dma_several")?;
+        let dma_buf = Shared::export(3, &log)?;
+        let _attachment = Attachment::new(&dma_buf, dev.device(), Plain)?;
+        let guard = dma_buf.resv().lock();
+        let info = dma_buf.attachments(&guard)?.next().ok_or(ENOENT)?.as_raw();
+        let direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
+        // The operations themselves: with debugging the C side hands out copies.
+        //
+        // SAFETY: The buffer exists.
+        let ops = unsafe { &*(*dma_buf.as_raw()).ops };
+        let (map_ops, unmap_ops) = (ops.map_dma_buf, ops.unmap_dma_buf);
+        // SAFETY: It is attached, and the lock is held.
+        let map = || from_err_ptr(unsafe { (map_ops.ok_or(EINVAL)?)(info, direction) });
+        let unmap = |table| {
+            if let Some(unmap) = unmap_ops {
+                // SAFETY: As above; each is unmapped once.
+                unsafe { unmap(info, table, direction) };
+            }
+        };
+        // SAFETY: For a table that is mapped, with entries one after the other.
+        let size = |table: *mut bindings::sg_table| unsafe {
+            let entries = core::iter::successors(Some((*table).sgl), |sg| Some((*sg).add(1)));
+
+            entries
+                .take((*table).nents as usize)
+                .map(|sg| u64::from((*sg).length))
+                .sum::<u64>()
+        };
+
+        for _ in 0..ROUNDS {
+            let first = map()?;
+            let (second, third) = (map()?, map()?);
+
+            check!(first != second && second != third && first != third);
+            unmap(second);
+            unmap(first);
+            // The place is free again.
+            let fourth = map()?;
+
+            check_eq!(fourth, first);
+            for table in [third, fourth] {
+                check_eq!(size(table), 3 * PAGE_SIZE as u64);
+                unmap(table);
+            }
+        }
+        Ok(())
+    }
+
     #[test]
     fn bad_ranges_of_pages() -> Result {
         let log = Log::new()?;
@@ -269,7 +326,11 @@ mod tests {
         let dma_buf = Shared::export(4, &log)?;
         let _attachment = Attachment::new(&dma_buf, dev.device(), Plain)?;
         let guard = dma_buf.resv().lock();
-        let info = dma_buf.attachments(&guard)?.next().ok_or(ENOENT)?;
+        let info = dma_buf
+            .attachments(&guard)?
+            .of::<Shared>()
+            .next()
+            .ok_or(ENOENT)?;
         let memory = &dma_buf.exported_by::<Shared>().ok_or(ENOENT)?.memory;
         let map = |range| SgTable::from_pages(info, memory, range, ToDevice).err();
 

@@ -241,7 +241,11 @@ mod tests {
         let dma_buf = peers.export(&[PhysRange { start, len: PAGE }])?;
         let _attachment = Attachment::new(&dma_buf, peers.device(0)?.as_ref(), Plain)?;
         let guard = dma_buf.resv().lock();
-        let info = dma_buf.attachments(&guard)?.next().ok_or(ENOENT)?;
+        let info = dma_buf
+            .attachments(&guard)?
+            .of::<Bar>()
+            .next()
+            .ok_or(ENOENT)?;
         let map = |ranges: &[(u64, u64)]| {
             let ranges = ranges.iter().map(|&(start, len)| PhysRange { start, len });
 

@@ -12,11 +12,11 @@ use kernel::{
 };
 use kernel_ext::{
     dma_buf::{
-        AttachmentInfo,
         DmaBuf,
         ExportInfo,
         ExportedAttachment,
         Exporter,
+        NewAttachment,
         SgTable, //
     },
     dma_resv::Guard,
@@ -39,7 +39,7 @@ impl TestExporter {
         // SAFETY: The exporter has a reference to the object.
         let info = unsafe { ExportInfo::new(size, bindings::O_RDWR).with_resv(obj.resv()) };
         let obj = obj.into();
-        DmaBuf::export::<Self, _>(&info, Self { obj, offset })
+        DmaBuf::export::<Self, _>(info, Self { obj, offset })
     }
 
     pub(crate) fn object(&self) -> ARef<Object<TestObject>> {
@@ -53,16 +53,16 @@ impl Exporter for TestExporter {
 
     const NAME: &'static CStr = c"ext_drm_test";
 
-    fn attach(&self, _importer: &AttachmentInfo) -> Result {
+    fn attach(&self, _importer: &NewAttachment) -> Result {
         Err(EOPNOTSUPP)
     }
 
-    fn map(
+    fn map<'a>(
         &self,
         _guard: &mut Guard<'_>,
-        _importer: &ExportedAttachment<Self>,
+        _importer: &'a ExportedAttachment<Self>,
         _direction: DataDirection,
-    ) -> Result<SgTable> {
+    ) -> Result<SgTable<'a>> {
         Err(EOPNOTSUPP)
     }
 

@@ -66,7 +66,8 @@ pub(crate) struct BufferData {
     pub(crate) backing: Backing,
     /// The file that has created the buffer; imported buffers have none.
     pub(crate) creator: Option<Arc<Client>>,
-    /// Dma-bufs of the buffer that exist. Grows with the reservation lock held.
+    /// Dma-bufs of the buffer that exist. Grows with the memory locked, or when it cannot move any
+    /// more.
     pub(crate) exports: AtomicUsize,
     /// Keeps later drivers of the device off memory that an importer does not let go of.
     pub(crate) retained: SetOnce<p2pdma::Retained>,

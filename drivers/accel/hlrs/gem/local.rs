@@ -2,6 +2,8 @@
 
 //! Device-local memory of a buffer, and its way into the aperture.
 
+use core::sync::atomic::Ordering;
+
 use kernel::{
     new_mutex,
     prelude::*,
@@ -56,14 +58,15 @@ impl LocalMemory {
     ///
     /// Who keeps an address beyond that has to make sure that the memory does not move: with the
     /// reservation lock and a fence in the reservation object, or by an export.
+    #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Allocation) -> R) -> R {
         f(&self.allocation.lock())
     }
 
     /// Moves the memory of `buffer`, whose lock is held, into the aperture.
     ///
-    /// Waits for what uses the buffer. Sleeps. Fails with `ENXIO` if there is no room, with
-    /// `ERESTARTSYS` if a signal comes, with `ETIMEDOUT` if the buffer is not idle in time, and
+    /// Waits for what uses the buffer. Sleeps. Fails with `ENXIO` if there is no room, or a part
+    /// has been exported, with `ERESTARTSYS` if a signal comes, with `ETIMEDOUT` if the buffer is not idle in time, and
     /// with the errors of the copy; the memory is where it was then.
     pub(crate) fn move_into_aperture(
         &self,
@@ -71,10 +74,19 @@ impl LocalMemory {
         buffer: &Buffer,
         guard: &Guard<'_>,
     ) -> Result {
+        let check_exports = || match buffer.exports.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(ENXIO),
+        };
         let timeout = kernel::time::msecs_to_jiffies(IDLE_TIMEOUT_MS);
+
+        check_exports()?;
         guard.wait(Usage::Bookkeep, true, timeout)?;
 
         let mut allocation = self.allocation.lock();
+
+        // Only now it stays so.
+        check_exports()?;
         let place = dev
             .lmem
             .alloc(

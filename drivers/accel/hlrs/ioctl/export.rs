@@ -14,7 +14,10 @@ use kernel::{
     },
     prelude::*,
 };
-use kernel_ext::pci::find_device;
+use kernel_ext::{
+    dma_buf::DmaBuf,
+    pci::find_device, //
+};
 
 use super::{
     check_flags,
@@ -53,12 +56,13 @@ pub(crate) fn export(
         return Err(EINVAL);
     }
 
-    let bound = dev.enter().ok_or(ENODEV)?;
     let buffer = Buffer::lookup(file, args.handle)?;
     let range = range_of(args, &buffer)?;
     let client = &file.inner().client;
 
     if args.flags & PROBE != 0 {
+        let bound = dev.enter().ok_or(ENODEV)?;
+
         prime::check_range(&bound, &buffer, range, client)?;
         args.importers = probe_importers(&bound, &buffer, file, with_peer.then_some(args.peer))?;
         args.fd = -1;
@@ -66,12 +70,12 @@ pub(crate) fn export(
     }
 
     let fd = FileDescriptorReservation::get_unused_fd_flags(args.fd_flags & O_CLOEXEC)?;
-    let dma_buf = prime::export_range(&bound, &buffer, range, access, client)?;
+    let dma_buf = prime::export_range(dev, buffer, range, access, client)?;
 
     // CAST: Descriptors are small and positive.
     args.fd = fd.reserved_fd() as i32;
     args.importers = 0;
-    fd.fd_install(dma_buf.file());
+    fd.fd_install(DmaBuf::into_file(dma_buf));
     Ok(0)
 }
 

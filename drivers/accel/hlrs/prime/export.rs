@@ -14,7 +14,7 @@ use core::{
     },
     sync::atomic::{
         AtomicBool,
-        AtomicUsize,
+        AtomicU32,
         Ordering, //
     },
 };
@@ -22,33 +22,31 @@ use core::{
 use kernel::{
     dma::DataDirection,
     mm::virt::VmaNew,
-    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc,
-        Mutex, //
-    },
-    time::{
-        Instant,
-        Monotonic, //
+        Arc, //
     },
 };
 use kernel_ext::{
     dma_buf::{
-        AttachmentInfo,
         DmaBuf,
         ExportedAttachment,
         Exporter,
         KernelMap,
+        NewAttachment,
         PageMap,
         PhysRange,
         SgTable, //
     },
-    dma_resv::Guard,
+    dma_resv::{
+        Guard,
+        ResvCell, //
+    },
     drm::gem::ShmemPages,
     p2pdma,
-    task, //
+    task,
+    time::Second, //
 };
 
 use super::{
@@ -63,7 +61,8 @@ use crate::{
     gem::{
         Backing,
         Buffer,
-        BufferData, //
+        BufferData,
+        LocalMemory, //
     },
     lmem::{
         self,
@@ -96,11 +95,11 @@ impl Access {
 }
 
 /// Where the memory of an export is.
-pub(super) enum Memory {
+enum Memory<'a> {
     /// In BAR 2.
-    Lmem(Arc<p2pdma::Provider>),
+    Lmem(&'a LocalMemory, &'a p2pdma::Provider),
     /// In pages.
-    System(Arc<ShmemPages<BufferData>>),
+    System(&'a Arc<ShmemPages<BufferData>>),
 }
 
 /// Memory that is mapped for the kernel, until it is dropped.
@@ -114,10 +113,9 @@ enum Mapped {
 pub(crate) struct Counted(ARef<Buffer>);
 
 impl Counted {
-    /// The buffer's lock is held, so that it is not about to move.
-    pub(super) fn new(buffer: &Buffer, _guard: &Guard<'_>) -> Self {
-        buffer.exports.fetch_add(1, Ordering::Relaxed);
-        Self(ARef::from(buffer))
+    /// The buffer has been counted, while its memory was locked or could not move any more.
+    pub(super) fn from_counted(buffer: ARef<Buffer>) -> Self {
+        Self(buffer)
     }
 }
 
@@ -136,53 +134,49 @@ impl Drop for Counted {
 }
 
 /// Private data of an exported dma-buf.
-#[pin_data(PinnedDrop)]
 pub(crate) struct Export {
     buffer: Counted,
     offset: u64,
-    size: u64,
     access: Access,
-    memory: Memory,
+    /// The pages of a buffer in system memory.
+    pages: Option<Arc<ShmemPages<BufferData>>>,
     booking: ExportBooking,
     /// The process that has made the export.
     process: task::Identity,
-    since: Instant<Monotonic>,
+    since: Second,
     /// What holds for this export alone.
     pub(super) blocked: Blocked,
     /// Mappings that importers and the kernel have. Grows with the reservation lock held.
-    mappings: AtomicUsize,
+    mappings: AtomicU32,
     /// Whether an importer that does not let go was reported.
     pub(super) reported: AtomicBool,
-    #[pin]
-    mapped: Mutex<Option<Mapped>>,
+    mapped: ResvCell<Option<KBox<Mapped>>>,
 }
 
 /// What an export is made of.
 pub(super) struct Parts {
     pub(super) buffer: Counted,
     pub(super) offset: u64,
-    pub(super) size: u64,
     pub(super) access: Access,
-    pub(super) memory: Memory,
+    pub(super) pages: Option<Arc<ShmemPages<BufferData>>>,
     pub(super) booking: ExportBooking,
 }
 
 impl Export {
     /// The private data of a new dma-buf.
     pub(super) fn new(parts: Parts) -> impl PinInit<Self> {
-        pin_init!(Self {
+        init!(Self {
+            mapped: ResvCell::new(parts.buffer.resv(), None),
             buffer: parts.buffer,
             offset: parts.offset,
-            size: parts.size,
             access: parts.access,
-            memory: parts.memory,
+            pages: parts.pages,
             booking: parts.booking,
             process: task::Identity::of_current(),
-            since: Instant::now(),
+            since: Second::now(),
             blocked: Blocked::new(),
-            mappings: AtomicUsize::new(0),
+            mappings: AtomicU32::new(0),
             reported: AtomicBool::new(false),
-            mapped <- new_mutex!(None, "hlrs::Export"),
         })
     }
 
@@ -196,10 +190,15 @@ impl Export {
         self.offset
     }
 
+    /// Its size in bytes.
+    fn size(&self) -> u64 {
+        self.booking.bytes()
+    }
+
     /// Whether it is all of the buffer, with all rights: then importing it on the device that has
     /// exported it gives the buffer itself.
     pub(super) fn is_whole(&self) -> bool {
-        self.size == self.buffer.size() as u64 && self.access.read && self.access.write
+        self.size() == self.buffer.size() as u64 && self.access.read && self.access.write
     }
 
     pub(super) fn access(&self) -> Access {
@@ -217,18 +216,38 @@ impl Export {
     }
 
     /// Since when there is the export.
-    pub(super) fn since(&self) -> Instant<Monotonic> {
+    pub(super) fn since(&self) -> Second {
         self.since
     }
 
     /// Number of mappings that importers have.
-    pub(super) fn mappings(&self) -> usize {
+    pub(super) fn mappings(&self) -> u32 {
         self.mappings.load(Ordering::Acquire)
     }
 
     /// Whether the memory is beyond the device's control when it is mapped.
     pub(super) fn is_lmem(&self) -> bool {
-        matches!(self.memory, Memory::Lmem(_))
+        self.pages.is_none()
+    }
+
+    /// Fails with `EOVERFLOW` if there are as many mappings as can be counted.
+    fn check_mappings(&self) -> Result {
+        if self.mappings() == u32::MAX {
+            return Err(EOVERFLOW);
+        }
+        Ok(())
+    }
+
+    /// Where the memory is. Fails with `EINVAL` if it is neither in LMEM nor in pages of ours,
+    /// which nobody exports.
+    fn memory(&self) -> Result<Memory<'_>> {
+        if let Some(pages) = &self.pages {
+            return Ok(Memory::System(pages));
+        }
+        match (&self.buffer.backing, &self.buffer.dev().p2p) {
+            (Backing::Lmem(memory), Some(provider)) => Ok(Memory::Lmem(memory, provider)),
+            _ => Err(EINVAL),
+        }
     }
 
     /// Whether importers get no mappings now.
@@ -244,7 +263,7 @@ impl Export {
     ) -> impl Iterator<Item = PhysRange> + Clone + 'a {
         let base = provider.phys_start();
 
-        lmem::cut(allocation.extents(), self.offset, self.size).map(move |extent| PhysRange {
+        lmem::cut(allocation.extents(), self.offset, self.size()).map(move |extent| PhysRange {
             start: base + extent.start,
             len: extent.len,
         })
@@ -253,20 +272,19 @@ impl Export {
     /// The range of the export in the pages of the buffer.
     fn page_range(&self) -> Range<usize> {
         // CAST: Buffers are no larger than the address space.
-        self.offset as usize..(self.offset + self.size) as usize
+        self.offset as usize..(self.offset + self.size()) as usize
     }
 
     /// Whether the importer may attach, and on what condition.
-    fn admit(&self, importer: &AttachmentInfo) -> Result<Option<Pinned>> {
-        let provider = match &self.memory {
-            Memory::Lmem(provider) => provider,
-            Memory::System(_) => return Ok(None),
+    fn admit(&self, importer: &NewAttachment) -> Result<Option<Pinned>> {
+        let Memory::Lmem(_, provider) = self.memory()? else {
+            return Ok(None);
         };
 
         if !importer.allows_peer2peer() {
             return self.refuse(importer, "it does not support peer-to-peer memory");
         }
-        if let Some(reason) = provider.refusal(importer.device()) {
+        if let Some(reason) = importer.refusal(provider) {
             return self.refuse(importer, reason.as_str());
         }
         if importer.is_revocable() {
@@ -284,7 +302,7 @@ impl Export {
         }
     }
 
-    fn refuse(&self, importer: &AttachmentInfo, reason: &str) -> Result<Option<Pinned>> {
+    fn refuse(&self, importer: &NewAttachment, reason: &str) -> Result<Option<Pinned>> {
         self.buffer.dev().dbg_ratelimited(fmt!(
             "{} cannot import the buffer: {}\n",
             importer.driver_name(),
@@ -294,9 +312,8 @@ impl Export {
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Export {
-    fn drop(self: Pin<&mut Self>) {
+impl Drop for Export {
+    fn drop(&mut self) {
         if self.mappings() > 0 {
             // Whoever still has a mapping did not detach properly. The memory stays his.
             dev_err!(
@@ -311,15 +328,15 @@ impl PinnedDrop for Export {
 
 /// What is kept of an importer.
 pub(crate) struct Attached {
-    since: Instant<Monotonic>,
+    since: Second,
     process: task::Identity,
-    mappings: AtomicUsize,
+    mappings: AtomicU32,
     pinned: Option<Pinned>,
 }
 
 impl Attached {
     /// Since when it is attached.
-    pub(super) fn since(&self) -> Instant<Monotonic> {
+    pub(super) fn since(&self) -> Second {
         self.since
     }
 
@@ -329,7 +346,7 @@ impl Attached {
     }
 
     /// Number of mappings that it has.
-    pub(super) fn mappings(&self) -> usize {
+    pub(super) fn mappings(&self) -> u32 {
         self.mappings.load(Ordering::Relaxed)
     }
 
@@ -341,48 +358,45 @@ impl Attached {
 
 #[vtable]
 impl Exporter for Export {
-    type AttachmentData = KBox<Attached>;
+    type AttachmentData = Attached;
     const NAME: &'static CStr = c"hlrs";
 
-    fn attach(&self, importer: &AttachmentInfo) -> Result<KBox<Attached>> {
+    fn attach(&self, importer: &NewAttachment) -> Result<Attached> {
         if self.is_blocked() {
             return Err(ENODEV);
         }
 
         let pinned = self.admit(importer)?;
 
-        Ok(KBox::new(
-            Attached {
-                since: Instant::now(),
-                process: task::Identity::of_current(),
-                mappings: AtomicUsize::new(0),
-                pinned,
-            },
-            GFP_KERNEL,
-        )?)
+        Ok(Attached {
+            since: Second::now(),
+            process: task::Identity::of_current(),
+            mappings: AtomicU32::new(0),
+            pinned,
+        })
     }
 
-    fn map(
+    fn map<'a>(
         &self,
         _guard: &mut Guard<'_>,
-        importer: &ExportedAttachment<Self>,
+        importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
-    ) -> Result<SgTable> {
+    ) -> Result<SgTable<'a>> {
         if self.is_blocked() {
             return Err(ENODEV);
         }
         self.access.check(direction)?;
+        self.check_mappings()?;
 
-        let table = match (&self.memory, &self.buffer.backing) {
-            (Memory::Lmem(provider), Backing::Lmem(memory)) => memory.with(|allocation| {
+        let table = match self.memory()? {
+            Memory::Lmem(memory, provider) => memory.with(|allocation| {
                 let ranges = self.ranges(allocation, provider);
 
                 SgTable::from_mmio(importer, provider, ranges, direction)
             })?,
-            (Memory::System(pages), _) => {
+            Memory::System(pages) => {
                 SgTable::from_pages(importer, pages, self.page_range(), direction)?
             }
-            _ => return Err(EINVAL),
         };
 
         self.mappings.fetch_add(1, Ordering::Relaxed);
@@ -394,7 +408,7 @@ impl Exporter for Export {
         &self,
         _guard: &mut Guard<'_>,
         importer: &ExportedAttachment<Self>,
-        table: SgTable,
+        table: SgTable<'_>,
         _direction: DataDirection,
     ) {
         drop(table);
@@ -417,33 +431,37 @@ impl Exporter for Export {
         Ok(())
     }
 
-    fn vmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf) -> Result<KernelMap> {
+    fn vmap(&self, guard: &mut Guard<'_>, _dma_buf: &DmaBuf) -> Result<KernelMap> {
         if self.is_blocked() {
             return Err(ENODEV);
         }
+        self.check_mappings()?;
 
-        let (mapped, address) = match (&self.memory, &self.buffer.backing) {
-            (Memory::Lmem(provider), Backing::Lmem(memory)) => {
+        let place = self.mapped.get_mut(guard)?;
+
+        let (mapped, address) = match self.memory()? {
+            Memory::Lmem(memory, provider) => {
                 let map = memory
                     .with(|allocation| provider.map_kernel(self.ranges(allocation, provider)))?;
                 let address = map.address();
                 (Mapped::Bar { _map: map }, address)
             }
-            (Memory::System(pages), _) => {
+            Memory::System(pages) => {
                 let map = PageMap::new(pages, self.page_range())?;
                 let address = map.address();
                 (Mapped::Pages { _map: map }, address)
             }
-            _ => return Err(EINVAL),
         };
 
-        *self.mapped.lock() = Some(mapped);
+        *place = Some(KBox::new(mapped, GFP_KERNEL)?);
         self.mappings.fetch_add(1, Ordering::Relaxed);
         Ok(address)
     }
 
-    fn vunmap(&self, _guard: &mut Guard<'_>, _dma_buf: &DmaBuf, _map: KernelMap) {
-        *self.mapped.lock() = None;
+    fn vunmap(&self, guard: &mut Guard<'_>, _dma_buf: &DmaBuf, _map: KernelMap) {
+        if let Ok(place) = self.mapped.get_mut(guard) {
+            *place = None;
+        }
         self.mappings.fetch_sub(1, Ordering::Release);
     }
 }

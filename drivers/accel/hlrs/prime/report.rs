@@ -4,11 +4,7 @@
 
 use kernel::{
     fmt,
-    prelude::*,
-    time::{
-        Instant,
-        Monotonic, //
-    }, //
+    prelude::*, //
 };
 use kernel_ext::dma_buf::DmaBuf;
 
@@ -52,7 +48,7 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
         access,
         state,
         export.process(),
-        seconds(export.since()),
+        export.since().elapsed(),
         export.mappings(),
     ))?;
 
@@ -68,7 +64,7 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
             importer.driver_name(),
             importer.device().name(),
             data.process(),
-            seconds(data.since()),
+            data.since().elapsed(),
             data.mappings(),
             if data.is_pinned() { " pinned" } else { "" },
         ))?;
@@ -109,8 +105,4 @@ pub(crate) fn owner(
         }
     }
     Ok(())
-}
-
-fn seconds(since: Instant<Monotonic>) -> i64 {
-    since.elapsed().as_millis() / 1000
 }

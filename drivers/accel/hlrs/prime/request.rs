@@ -19,9 +19,9 @@ use kernel::{
 use kernel_ext::{
     dma_buf::{
         DmaBuf,
-        ExportInfo, //
+        ExportInfo,
+        ExportPlace, //
     },
-    drm::gem::ObjectResv,
     p2pdma, //
 };
 
@@ -29,16 +29,19 @@ use super::export::{
     Access,
     Counted,
     Export,
-    Memory,
     Parts, //
 };
 use crate::{
     client::Client,
-    device::BoundDevice,
+    device::{
+        BoundDevice,
+        HlrsDevice, //
+    },
     gem::{
         Backing,
         Buffer, //
     },
+    lmem::Allocation, //
 };
 
 impl Access {
@@ -65,42 +68,43 @@ impl Access {
 
 /// Makes a dma-buf of a range of a buffer, for the file of `client`. Sleeps.
 ///
-/// `range` has been checked to be of whole pages within the buffer. Moves the buffer into the
+/// The device may be unplugged meanwhile: then the dma-buf is one that nobody can map, as those are
+/// that were made before. `range` has been checked to be of whole pages within the buffer. Moves the buffer into the
 /// aperture if it has to. Fails with `EOPNOTSUPP` if the buffer was imported or the device has no
 /// peer-to-peer memory, `ENXIO` if the range is not in the aperture and the buffer cannot be
 /// moved, `EDQUOT` if the file has exported too much, `ENODEV` if the device is gone, `ENOMEM`,
 /// and with the errors of a move.
 pub(crate) fn export_range(
-    dev: &BoundDevice<'_>,
-    buffer: &Buffer,
+    dev: &HlrsDevice,
+    buffer: ARef<Buffer>,
     range: Range<u64>,
     access: Access,
     client: &Arc<Client>,
 ) -> Result<ARef<DmaBuf>> {
     let size = range.end - range.start;
-    let provider = provider(dev, buffer)?;
-    let booking = client.book_export(size, crate::export_limit())?;
-    let counted = settle(dev, buffer, &range)?;
-
-    let memory = match provider {
-        Some(provider) => Memory::Lmem(provider.clone()),
-        None => Memory::System(Arc::new(buffer.shmem_pages()?, GFP_KERNEL)?),
+    let info = ExportInfo::new(usize::try_from(size)?, access.file_flags());
+    let place = ExportPlace::<Export>::new(info)?;
+    let pages = match provider(dev, &buffer)? {
+        Some(_) => None,
+        None => Some(Arc::new(buffer.shmem_pages()?, GFP_KERNEL)?),
     };
+    let booking = client.book_export(size, crate::export_limit())?;
     let export = Export::new(Parts {
-        buffer: counted,
+        buffer: settle(dev, buffer, &range)?,
         offset: range.start,
-        size,
         access,
-        memory,
+        pages,
         booking,
     });
 
-    DmaBuf::export_listed::<_, Export, _>(
-        &dev.exports.list,
-        &ExportInfo::new(usize::try_from(size)?, access.file_flags()),
-        ObjectResv::new(buffer),
+    place.export_listed(
         export,
-        |dma_buf| buffer.share_mappings(dma_buf),
+        |export| {
+            let buffer = export.buffer();
+
+            (buffer.resv(), &*buffer.dev().exports.list)
+        },
+        |export, dma_buf| export.buffer().share_mappings(dma_buf),
     )
 }
 
@@ -155,10 +159,7 @@ pub(crate) fn importers(
 }
 
 /// What peers need to reach a buffer in LMEM; [`None`] for system memory.
-fn provider<'a>(
-    dev: &'a BoundDevice<'_>,
-    buffer: &Buffer,
-) -> Result<Option<&'a Arc<p2pdma::Provider>>> {
+fn provider<'a>(dev: &'a HlrsDevice, buffer: &Buffer) -> Result<Option<&'a Arc<p2pdma::Provider>>> {
     match &buffer.backing {
         Backing::Lmem(_) => Ok(Some(dev.p2p.as_ref().ok_or(EOPNOTSUPP)?)),
         Backing::System(_) => Ok(None),
@@ -168,32 +169,49 @@ fn provider<'a>(
 
 /// Makes sure that peers can reach the range, and that it stays where it is as long as the result
 /// exists.
-fn settle(dev: &BoundDevice<'_>, buffer: &Buffer, range: &Range<u64>) -> Result<Counted> {
-    let guard = buffer.resv().lock_interruptible()?;
+///
+/// What lies in the aperture stays there, but that a part of it does is not enough: it moves with
+/// the rest if that is exported. Hence the buffer is counted with the memory locked.
+fn settle(dev: &HlrsDevice, buffer: ARef<Buffer>, range: &Range<u64>) -> Result<Counted> {
+    let count = || buffer.exports.fetch_add(1, Ordering::Relaxed);
 
-    if let Backing::Lmem(memory) = &buffer.backing {
-        let size = range.end - range.start;
+    match &buffer.backing {
+        Backing::Lmem(memory) => {
+            let count_if_visible = |allocation: &Allocation| {
+                let visible = allocation.is_part_visible(range.start, range.end - range.start);
 
-        if !memory.with(|allocation| allocation.is_part_visible(range.start, size)) {
-            // Another range that was exported keeps the buffer where it is.
-            if buffer.exports.load(Ordering::Relaxed) > 0 {
-                return Err(ENXIO);
+                if visible {
+                    count();
+                }
+                visible
+            };
+
+            if !memory.with(count_if_visible) {
+                let dev = dev.enter().ok_or(ENODEV)?;
+                let guard = buffer.resv().lock_interruptible()?;
+
+                // Somebody else may have moved it meanwhile.
+                if !memory.with(count_if_visible) {
+                    memory.move_into_aperture(&dev, &buffer, &guard)?;
+                    count();
+                }
             }
-            memory.move_into_aperture(dev, buffer, &guard)?;
+        }
+        Backing::System(_) | Backing::Imported(_) => {
+            count();
         }
     }
-    Ok(Counted::new(buffer, &guard))
+    Ok(Counted::from_counted(buffer))
 }
 
 /// Makes a dma-buf of a whole buffer, for PRIME. `flags` are `O_CLOEXEC` and an access mode.
 /// Sleeps. Fails as [`export_range`]; the file is the one that has created the buffer.
 pub(crate) fn export(buffer: &Buffer, file_flags: u32) -> Result<ARef<DmaBuf>> {
-    let dev = buffer.dev().enter().ok_or(ENODEV)?;
     let client = buffer.creator.as_ref().ok_or(EOPNOTSUPP)?;
 
     export_range(
-        &dev,
-        buffer,
+        buffer.dev(),
+        buffer.into(),
         0..buffer.size() as u64,
         Access::from_file_flags(file_flags)?,
         client,
