@@ -65,7 +65,9 @@ impl Provider {
     ///
     /// - `EINVAL`: there is no range, or one is empty or not on page boundaries.
     /// - `ERANGE`: a range is not within the BAR.
-    /// - `ENOMEM`: also where there are several ranges and the kernel has no `vmap_pfn()`.
+    /// - `EOPNOTSUPP`: there are several ranges, and the kernel has no `vmap_pfn()`
+    ///   (`CONFIG_VMAP_PFN`, which i915 and xe select).
+    /// - `ENOMEM`.
     pub fn map_kernel(&self, ranges: impl Iterator<Item = PhysRange> + Clone) -> Result<BarMap> {
         let mut count = 0;
 
@@ -100,6 +102,10 @@ impl Provider {
 }
 
 fn map_pages(ranges: impl Iterator<Item = PhysRange>) -> Result<*mut c_void> {
+    if !cfg!(CONFIG_VMAP_PFN) {
+        return Err(EOPNOTSUPP);
+    }
+
     let mut pfns = KVVec::<usize>::new();
 
     for range in ranges {

@@ -233,6 +233,32 @@ mod tests {
     }
 
     #[test]
+    fn mapped_for_the_kernel() -> Result {
+        let Some(peers) = Peers::find()? else {
+            return skip(c"needs two accelerators");
+        };
+        let (start, size) = (peers.provider.phys_start(), peers.provider.size());
+        let map = |ranges: &[(u64, u64)]| {
+            let ranges = ranges.iter().map(|&(start, len)| PhysRange { start, len });
+
+            peers.provider.map_kernel(ranges).err()
+        };
+
+        check_eq!(map(&[(start, size)]), None);
+        check_eq!(map(&[]), Some(EINVAL));
+        check_eq!(map(&[(start, 1)]), Some(EINVAL));
+        check_eq!(map(&[(start, PAGE), (start, 0)]), Some(EINVAL));
+        check_eq!(map(&[(start, size + PAGE)]), Some(ERANGE));
+        check_eq!(map(&[(start, PAGE), (0, PAGE)]), Some(ERANGE));
+        // Several need a function that not all kernels have.
+        check_eq!(
+            map(&[(start, PAGE), (start + 2 * PAGE, PAGE)]),
+            (!cfg!(CONFIG_VMAP_PFN)).then_some(EOPNOTSUPP)
+        );
+        Ok(())
+    }
+
+    #[test]
     fn bad_ranges() -> Result {
         let Some(peers) = Peers::find()? else {
             return skip(c"needs two accelerators");
