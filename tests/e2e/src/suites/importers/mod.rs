@@ -45,7 +45,6 @@ use lifetime::the_memory_outlives_handle_and_file;
 use lifetime::the_memory_outlives_the_exporting_process;
 use ownership::only_the_owner_has_pinned_importers;
 use ownership::pinned_importers_are_refused;
-use ownership::the_owner_is_alone;
 use quarantine::an_importer_keeps_what_it_does_not_let_go_of;
 use quarantine::another_binding_does_not_get_it_either;
 use revoke::reset_invalidates_every_kind;
@@ -73,7 +72,6 @@ pub fn tests() -> Vec<Test> {
         unbind_does_not_wait_for_ever: 120,
         an_importer_keeps_what_it_does_not_let_go_of: 120,
         another_binding_does_not_get_it_either: 180,
-        the_owner_is_alone,
         pinned_importers_are_refused: 120,
         only_the_owner_has_pinned_importers: 180,
     ]

@@ -20,33 +20,6 @@ fn owner_file(address: &str) -> Outcome<String> {
     Ok(std::fs::read_to_string(path)?)
 }
 
-pub fn the_owner_is_alone(_: &Context) -> Outcome {
-    let node = cards::first_node()?;
-    let device = node.open()?;
-    let second = node.open()?;
-    check_errno!(device.own(), BUSY, "with another file");
-    drop(second);
-    device.own()?;
-    check_errno!(device.own(), BUSY, "twice");
-    check_errno!(node.open(), BUSY, "a second file");
-    let me = format!("owner {} (", std::process::id());
-    let text = owner_file(&node.address)?;
-    check!(text.starts_with(&me), "debugfs: {text:?}");
-
-    device.disown()?;
-    check_errno!(device.disown(), PERM, "twice");
-    check!(owner_file(&node.address)?.starts_with("owner none\n"));
-    let second = node.open()?;
-    check_errno!(second.disown(), PERM, "by a file that never was the owner");
-    drop(second);
-
-    // The ownership ends with the file.
-    device.own()?;
-    drop(device);
-    drop(node.open()?);
-    Ok(())
-}
-
 pub fn pinned_importers_are_refused(_: &Context) -> Outcome {
     let pair = Pair::new()?;
     pair.device.own()?;
