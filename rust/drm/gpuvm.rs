@@ -69,6 +69,10 @@
 //! - a remap step clears those of [`RemapOp::hole`] first, and calls [`RemapOp::remap`] afterwards,
 //!   which puts the remains in the place of the old mapping in one go.
 //!
+//! Entries are written by the holder of the [`VmTree`] only: by steps, and by
+//! [`DriverVm::validate`], which takes the driver's lock of the tree for that. Otherwise it could
+//! write those of a mapping whose unmap step is about to remove it.
+//!
 //! Where the memory is belongs into [`DriverVm::VmBoData`], under the lock of the page tables, which
 //! the step takes to look it up *and* write entries, and the one who takes it away to erase it *and*
 //! clear them.

@@ -101,7 +101,7 @@ impl<T: DriverVm> VmBo<T> {
         }
 
         // While the list of evicted objects is gone through, the next one must not leave it. It is
-        // asked about once more, then.
+        // passed over, and leaves it then.
         //
         // If the object is local, the flag of the VM is protected by `guard`; if it is not, the C
         // function does the same as is done here.
@@ -202,8 +202,10 @@ impl<T: DriverVm> VmBo<T> {
             // SAFETY: The lock is held, until the `Locked` is dropped that is borrowed for the call
             // that this is part of.
             let mut guard = unsafe { Guard::assume_held(this.obj().resv_raw()) };
-            T::validate(this, &mut guard)?;
-            this.set_evicted(&guard, false)?;
+            if this.is_evicted(&guard)? {
+                T::validate(this, &mut guard)?;
+                this.set_evicted(&guard, false)?;
+            }
             Ok(0)
         })
     }
