@@ -54,12 +54,16 @@ use kernel_ext::{
 pub(crate) struct Count(Atomic<i32>);
 
 impl Count {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Atomic::new(0))
     }
 
     pub(crate) fn add(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn sub(&self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn get(&self) -> i32 {

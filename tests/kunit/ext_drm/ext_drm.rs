@@ -4,12 +4,25 @@
 
 use kernel::prelude::*;
 
+#[macro_use]
+#[path = "../common/check.rs"]
+mod check;
 mod driver;
 mod export;
 mod files;
+mod gpuvm;
+#[path = "../common/random.rs"]
+mod random;
+#[path = "../common/thread.rs"]
+mod thread;
 
 mod test_device;
+mod test_exec;
 mod test_file;
+mod test_gpuvm;
+mod test_gpuvm_evict;
+mod test_gpuvm_life;
+mod test_gpuvm_random;
 mod test_ioctl;
 mod test_mmap;
 mod test_object;
@@ -31,4 +44,14 @@ module! {
     description: "KUnit tests of the DRM accel abstractions",
     license: "GPL",
     imports_ns: ["DMA_BUF"],
+    params: {
+        seed: u64 {
+            default: 0,
+            description: "Seed of the random tests; 0 stands for another one each time",
+        },
+        rounds: u32 {
+            default: 0,
+            description: "Rounds of the random tests; 0 stands for a few seconds' worth",
+        },
+    },
 }
