@@ -48,7 +48,7 @@ impl Bits {
     pub(super) fn has(&self, index: usize) -> bool {
         self.0
             .get(index / WORD_BITS)
-            .is_some_and(|word| word >> (index % WORD_BITS) & 1 != 0)
+            .is_some_and(|word| (word >> (index % WORD_BITS)) & 1 != 0)
     }
 
     /// Adds `first..end`.

@@ -77,8 +77,14 @@ impl<T: Table> Node<T> {
 
             write_run(memory, &self.table, first, count, entry, stride(entry, 0));
             cursor.advance(va.size());
+        } else if let Some(mut pages) = cursor.take_pages(count) {
+            memory.write(&self.table, first, count, || pages.next().unwrap_or(0));
         } else {
-            memory.write(&self.table, first, count, || cursor.next_page());
+            // A copy, which the compiler can keep in registers.
+            let mut pages = *cursor;
+
+            memory.write(&self.table, first, count, || pages.next_page());
+            *cursor = pages;
         }
         self.leaves.set(first, end);
     }

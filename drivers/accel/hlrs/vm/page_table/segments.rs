@@ -143,29 +143,29 @@ impl<'a> Mapping<'a> {
         match self.source {
             Source::Null => Cursor {
                 entry: entry::null(bits),
-                left: self.va.size(),
+                position: 0,
+                end: self.va.size(),
                 step: 0,
                 bits,
-                done: 0,
                 pieces: &[],
             },
             Source::Memory { segments, offset } => {
                 let first = segments.0.partition_point(|piece| piece.end <= offset);
+                let start = match first {
+                    0 => 0,
+                    _ => segments.0[first - 1].end,
+                };
                 let mut cursor = Cursor {
                     entry: 0,
-                    left: 0,
+                    position: start,
+                    end: start,
                     step: u64::MAX,
                     bits,
-                    done: match first {
-                        0 => 0,
-                        _ => segments.0[first - 1].end,
-                    },
                     pieces: &segments.0[first..],
                 };
-                let skip = offset - cursor.done;
 
-                cursor.load();
-                cursor.advance(skip);
+                cursor.begin();
+                cursor.advance(offset - start);
                 cursor
             }
         }
@@ -211,24 +211,31 @@ impl<'a> Mapping<'a> {
 }
 
 /// A position in what is mapped.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     /// The leaf for the position.
     entry: u64,
-    /// Bytes of the piece from the position on; 0 at the end only.
-    left: u64,
+    /// The position, and where the piece ends; the same at the end only.
+    position: u64,
+    end: u64,
     /// What of a distance goes into the address: all bits or none.
     step: u64,
     bits: u64,
-    /// Where in the buffer the piece ends.
-    done: u64,
+    /// The piece, and what follows.
     pieces: &'a [Piece],
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// The leaf at the position.
     #[inline]
     pub(super) fn entry(&self) -> u64 {
         self.entry
+    }
+
+    /// Bytes of the piece from the position on.
+    #[inline]
+    fn left(&self) -> u64 {
+        self.end - self.position
     }
 
     /// How many leaves at `level` may come next, for virtual addresses from `at` to `end`.
@@ -238,53 +245,85 @@ impl Cursor<'_> {
             return 0;
         }
         // CAST: Virtual addresses have 48 bits.
-        (self.left.min(end - at) >> entry::shift(level)) as usize
+        (self.left().min(end - at) >> entry::shift(level)) as usize
     }
 
     /// Whether `bytes` are contiguous.
     #[inline]
     pub(super) fn has(&self, bytes: u64) -> bool {
-        self.left >= bytes
+        self.left() >= bytes
     }
 
     /// Goes `bytes` on, within the piece or to the start of the next.
     #[inline]
     pub(super) fn advance(&mut self, bytes: u64) {
-        debug_assert!(bytes <= self.left);
+        debug_assert!(bytes <= self.left());
 
+        // Without checks for overflow, this is the hot path.
         self.entry = self.entry.wrapping_add(bytes & self.step);
-        self.left = self.left.wrapping_sub(bytes);
-        if self.left == 0 {
+        self.position = self.position.wrapping_add(bytes);
+        if self.position == self.end {
             self.load();
         }
     }
 
-    /// Returns the leaf at the position, and goes one page on.
-    #[inline]
+    /// Returns the leaf at the position in memory, and goes one page on.
+    #[inline(always)]
     pub(super) fn next_page(&mut self) -> u64 {
         let entry = self.entry;
 
-        self.advance(PAGE_SIZE);
+        self.entry = entry.wrapping_add(PAGE_SIZE);
+        self.position = self.position.wrapping_add(PAGE_SIZE);
+        if self.position == self.end {
+            self.load();
+        }
         entry
     }
 
     /// Goes `bytes` on, over any number of pieces.
     pub(super) fn skip(&mut self, mut bytes: u64) {
-        while bytes > 0 && self.left > 0 {
-            let part = bytes.min(self.left);
+        while bytes > 0 && self.left() > 0 {
+            let part = bytes.min(self.left());
 
             self.advance(part);
             bytes -= part;
         }
     }
 
-    #[inline]
+    /// If the next `count` pages are as many pieces, returns their leaves, and goes on behind them.
+    /// That is quicker than as many calls of [`Cursor::next_page`].
+    pub(super) fn take_pages(&mut self, count: usize) -> Option<impl Iterator<Item = u64> + 'a> {
+        let (pages, rest) = self.pieces.split_at_checked(count)?;
+        let (first, last) = (pages.first()?, pages.last()?);
+        let end = self.position + count as u64 * PAGE_SIZE;
+        let bits = self.bits;
+
+        // None of them is shorter than a page; so none is longer if together they are so long.
+        if self.entry != entry::leaf(first.place, bits) || last.end != end {
+            return None;
+        }
+
+        self.position = end;
+        self.pieces = rest;
+        self.begin();
+        Some(pages.iter().map(move |page| entry::leaf(page.place, bits)))
+    }
+
+    /// Goes to the next piece.
+    #[inline(always)]
     fn load(&mut self) {
-        if let Some((piece, rest)) = self.pieces.split_first() {
+        self.pieces = self.pieces.get(1..).unwrap_or_default();
+        self.begin();
+    }
+
+    /// Begins with the first of the pieces.
+    #[inline(always)]
+    fn begin(&mut self) {
+        if let Some(piece) = self.pieces.first() {
             self.entry = entry::leaf(piece.place, self.bits);
-            self.left = piece.end.wrapping_sub(self.done);
-            self.done = piece.end;
-            self.pieces = rest;
+            self.end = piece.end;
+        } else {
+            self.end = self.position;
         }
     }
 }
