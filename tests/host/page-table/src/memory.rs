@@ -2,6 +2,8 @@
 //! Device memory, simulated.
 
 use crate::{
+    mmu,
+    model::View,
     page_table::{Access, Table, ENTRIES, PAGE_SIZE},
     prelude::*,
 };
@@ -20,7 +22,16 @@ struct State {
     live: Cell<usize>,
     stores: Cell<u64>,
     writes: Cell<u64>,
-    barriers: Cell<u64>,
+    /// Tables written since the last barrier.
+    unordered: RefCell<Vec<u64>>,
+    watched: RefCell<Watched>,
+}
+
+/// What engines look at all the time: addresses and what they show, in the context of a root.
+#[derive(Default)]
+struct Watched {
+    root: u64,
+    views: Vec<(u64, Option<View>)>,
 }
 
 /// The memory that tables are in.
@@ -76,6 +87,36 @@ impl Memory {
         self.0.live.get()
     }
 
+    /// From now on looks after each write whether these addresses show the same as now.
+    pub(crate) fn watch(&self, root: u64, addresses: impl Iterator<Item = u64>) {
+        let views = addresses.map(|va| (va, self.view(root, va))).collect();
+
+        *self.0.watched.borrow_mut() = Watched { root, views };
+    }
+
+    fn view(&self, root: u64, va: u64) -> Option<View> {
+        let leaf = mmu::translate(self, root, va).expect("a good walk")?;
+
+        Some(View::of(&leaf).add(va - leaf.va))
+    }
+
+    /// The MMU may walk after every write: a table that can be reached has been written.
+    fn check_link(&self, entry: u64) {
+        let table = mmu::table_of(entry).filter(|table| self.load(*table).is_some());
+        let Some(table) = table else {
+            return;
+        };
+
+        assert!(
+            !self.0.unordered.borrow().contains(&table),
+            "linked without a barrier"
+        );
+        assert!(
+            !self.table(table).unwrap().contains(&GARBAGE),
+            "linked before it was written"
+        );
+    }
+
     /// Entries written, and calls that wrote them.
     pub(crate) fn written(&self) -> (u64, u64) {
         (self.0.stores.get(), self.0.writes.get())
@@ -98,18 +139,30 @@ impl Drop for Page {
 impl Access<Page> for Memory {
     fn write(&self, table: &Page, first: usize, count: usize, mut next: impl FnMut() -> u64) {
         let mut tables = self.0.tables.borrow_mut();
-        let table = tables[number(table.address)].as_mut().expect("a table");
+        let entries = tables[number(table.address)].as_mut().expect("a table");
 
         assert!(count > 0, "a write of nothing");
-        for entry in &mut table[first..first + count] {
+        for entry in &mut entries[first..first + count] {
             *entry = next();
         }
+        let written = entries[first];
+        drop(tables);
+
+        if count == 1 {
+            self.check_link(written);
+        }
+        self.0.unordered.borrow_mut().push(table.address);
         self.0.stores.set(self.0.stores.get() + count as u64);
         self.0.writes.set(self.0.writes.get() + 1);
+
+        let watched = self.0.watched.borrow();
+        for (va, view) in &watched.views {
+            assert_eq!(self.view(watched.root, *va), *view, "{va:#x} has changed");
+        }
     }
 
     fn barrier(&self) {
-        self.0.barriers.set(self.0.barriers.get() + 1);
+        self.0.unordered.borrow_mut().clear();
     }
 
     fn read(&self, table: &Page, index: usize) -> Option<u64> {

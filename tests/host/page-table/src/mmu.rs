@@ -28,7 +28,7 @@ pub(crate) struct Leaf {
 }
 
 fn bit(entry: u64, number: u32) -> bool {
-    entry >> number & 1 != 0
+    (entry >> number) & 1 != 0
 }
 
 /// The bits from `high` down to `low`.
@@ -100,6 +100,11 @@ fn decode(entry: u64, va: u64, level: u32) -> Result<Kind, String> {
     }))
 }
 
+/// The table that an entry points to.
+pub(crate) fn table_of(entry: u64) -> Option<u64> {
+    (bit(entry, 0) && !bit(entry, 7)).then(|| field(entry, 51, 12))
+}
+
 /// What the register of a context says.
 fn root_table(root: u64) -> Result<u64, String> {
     if !bit(root, 2) || root & !field(root, 51, 12) != 1 << 2 {
@@ -116,7 +121,7 @@ pub(crate) fn translate(memory: &Memory, root: u64, va: u64) -> Result<Option<Le
         let size = level_size(level);
         let entry = memory
             .load(table + va / size % 512 * 8)
-            .ok_or(format!("{table:#x} at level {level} is no table"))?;
+            .ok_or_else(|| format!("{table:#x} at level {level} is no table"))?;
 
         match decode(entry, va - va % size, level)? {
             Kind::Invalid => return Ok(None),
@@ -157,11 +162,14 @@ fn read_table(
 ) -> Result<(), String> {
     let entries = memory
         .table(table)
-        .ok_or(format!("{table:#x} at level {level} is no table"))?;
+        .ok_or_else(|| format!("{table:#x} at level {level} is no table"))?;
     let mut empty = true;
 
     found.tables += 1;
     for (va, entry) in (base..).step_by(level_size(level) as usize).zip(entries) {
+        if entry == 0 {
+            continue;
+        }
         match decode(entry, va, level)? {
             Kind::Invalid => continue,
             Kind::Leaf(leaf) => found.leaves.push(leaf),
@@ -214,18 +222,18 @@ mod tests {
     fn entries_that_the_mmu_refuses() {
         let bad = [
             (0x1001, 0, "no LEAF"),
-            (0x1001 | 1 << 4, 1, "bits of leaves"),
+            (0x1001 | (1 << 4), 1, "bits of leaves"),
             (0x1007, 2, "bits of leaves"),
             (0x1001, 3, "on the bus"),
             (0x4000_0081, 3, "a leaf"),
             (0x1081, 1, "alignment"),
             (0x20_0081, 2, "alignment"),
-            (0x1081 | 1 << 5, 0, "reserved"),
-            (0x1081 | 1 << 6, 0, "reserved"),
-            (0x1081 | 1 << 8, 0, "reserved"),
-            (0x1081 | 1 << 11, 0, "reserved"),
-            (0x1081 | 1 << 52, 0, "reserved"),
-            (0x1081 | 1 << 63, 0, "reserved"),
+            (0x1081 | (1 << 5), 0, "reserved"),
+            (0x1081 | (1 << 6), 0, "reserved"),
+            (0x1081 | (1 << 8), 0, "reserved"),
+            (0x1081 | (1 << 11), 0, "reserved"),
+            (0x1081 | (1 << 52), 0, "reserved"),
+            (0x1081 | (1 << 63), 0, "reserved"),
             (0x108d, 0, "more than one"),
             (0x1095, 0, "more than one"),
             (0x1099, 0, "more than one"),

@@ -15,6 +15,15 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// What a leaf shows at its start.
+    pub(crate) fn of(leaf: &Leaf) -> Self {
+        Self {
+            space: leaf.space,
+            address: leaf.address,
+            writable: leaf.writable,
+        }
+    }
+
     /// What an address shows that is `bytes` further.
     pub(crate) fn add(self, bytes: u64) -> Self {
         let address = match self.space {
@@ -90,13 +99,34 @@ impl Model {
 
     /// Whether a leaf shows what it should.
     pub(crate) fn agrees(&self, leaf: &Leaf) -> bool {
-        let view = View {
-            space: leaf.space,
-            address: leaf.address,
-            writable: leaf.writable,
-        };
+        self.view(leaf.va, leaf.va + leaf.size) == Some(View::of(leaf))
+    }
 
-        self.view(leaf.va, leaf.va + leaf.size) == Some(view)
+    /// The first leaf, of those in order, that does not show what it should.
+    pub(crate) fn disagrees<'a>(&self, leaves: &'a [Leaf]) -> Option<&'a Leaf> {
+        let mut rest = leaves;
+
+        while let Some(first) = rest.first() {
+            let view = View::of(first);
+            // Leaves that adjoin and continue each other are looked up together.
+            let count = rest
+                .windows(2)
+                .take_while(|pair| {
+                    pair[0].va + pair[0].size == pair[1].va
+                        && View::of(&pair[1]) == View::of(&pair[0]).add(pair[0].size)
+                })
+                .count();
+            let last = &rest[count];
+
+            if self.view(first.va, last.va + last.size) != Some(view) {
+                return rest[..=count]
+                    .iter()
+                    .find(|leaf| !self.agrees(leaf))
+                    .or(Some(first));
+            }
+            rest = &rest[count + 1..];
+        }
+        None
     }
 
     /// Whether nothing of the range is mapped.
