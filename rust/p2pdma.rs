@@ -51,15 +51,32 @@ use core::{
     },
 };
 
+mod hold;
 mod kernel_map;
 mod retained;
 
+pub use hold::{
+    for_each_hold,
+    Hold, //
+};
 pub use kernel_map::BarMap;
 pub use retained::{
-    init,
     set_aside,
     Retained, //
 };
+
+/// Makes what is shared between drivers ready for use.
+///
+/// # Safety
+///
+/// Must be called once, before anything else of this module.
+pub unsafe fn init() {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        hold::init();
+        retained::init();
+    }
+}
 
 /// How a client reaches the memory of a provider. C: `enum pci_p2pdma_map_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ global_lock! {
 /// # Safety
 ///
 /// Must be called once, before anything else of this file.
-pub unsafe fn init() {
+pub(super) unsafe fn init() {
     // SAFETY: By the safety requirements.
     unsafe { REGISTRY.init() };
 }

@@ -78,7 +78,7 @@ fn show_exports(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn show_owner(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    prime::report_owner(&files.ownership, &files.exports, f)
+    files.ownership.report(f)
 }
 
 fn inject_error(files: &Files, reader: &mut UserSliceReader) -> Result {

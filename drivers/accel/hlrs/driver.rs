@@ -2,11 +2,15 @@
 
 //! Binding to a PF or VF, and what ends with the binding.
 
-use core::sync::atomic::AtomicU64;
+use core::{
+    ops::Range,
+    sync::atomic::AtomicU64, //
+};
 
 use kernel::{
     device::Core,
     dma::DmaMask,
+    io::PhysAddr,
     new_mutex,
     pci,
     prelude::*,
@@ -112,10 +116,20 @@ impl Bound<'_> {
     }
 }
 
-/// Keeps memory that importers of an earlier binding have not let go of from being handed out.
-fn set_aside_retained(lmem: &Arc<Lmem>, pdev: &pci::Device<Core<'_>>) -> Result {
+/// Where peers find the part of `lmem` that is in the aperture: physical addresses.
+fn peer_window(lmem: &Lmem, pdev: &pci::Device<Core<'_>>) -> Result<Range<PhysAddr>> {
     let start = pdev.resource_start(hlrs_abi::HLRS_BAR_LMEM)?;
-    let window = start..start + lmem.visible_size();
+
+    Ok(start..start + lmem.visible_size())
+}
+
+/// Keeps memory that importers of an earlier binding have not let go of from being handed out.
+fn set_aside_retained(
+    lmem: &Arc<Lmem>,
+    window: Range<PhysAddr>,
+    pdev: &pci::Device<Core<'_>>,
+) -> Result {
+    let start = window.start;
 
     p2pdma::set_aside(window, |range| {
         let extent = Extent {
@@ -147,7 +161,8 @@ impl pci::Driver for Hlrs {
             let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)
                 .inspect_err(|_| dev_err!(pdev, "no LMEM: is this a VF without quota?\n"))?;
             let aperture = IoWindow::from_bar(pdev, hlrs_abi::HLRS_BAR_LMEM)?;
-            set_aside_retained(&lmem, pdev)?;
+            let window = peer_window(&lmem, pdev)?;
+            set_aside_retained(&lmem, window.clone(), pdev)?;
             let p2p = p2pdma::Provider::new(pdev, hlrs_abi::HLRS_BAR_LMEM)
                 .inspect_err(|e| dev_warn!(pdev, "no peer-to-peer DMA: {:?}\n", *e))
                 .ok();
@@ -178,7 +193,7 @@ impl pci::Driver for Hlrs {
                 _ => None,
             };
 
-            let sharing = Sharing::new()?;
+            let sharing = Sharing::new(window)?;
             let debugfs = debugfs::directory(
                 pdev.as_ref(),
                 debugfs::Files {

@@ -8,7 +8,7 @@
 //! - [`state`]: what a device has exported, and whether importers get mappings of it.
 //! - [`revoke`]: taking back what importers have.
 //! - [`owner`]: having a device to oneself, for importers that cannot be revoked.
-//! - [`report`]: all of this in debugfs.
+//! - [`report`]: what is exported, in debugfs.
 
 mod export;
 mod import;
@@ -27,10 +27,7 @@ pub(crate) use self::owner::{
     OpenFile,
     Ownership, //
 };
-pub(crate) use self::report::{
-    exports as report_exports,
-    owner as report_owner, //
-};
+pub(crate) use self::report::exports as report_exports;
 pub(crate) use self::request::{
     check_range,
     export,

@@ -15,7 +15,9 @@ mod suite {
         Ordering, //
     };
     use kernel_ext::p2pdma::{
+        for_each_hold,
         set_aside,
+        Hold,
         Retained, //
     };
 
@@ -51,6 +53,33 @@ mod suite {
             Ok(KBox::new(Aside::new(&count), GFP_KERNEL)?)
         })?;
         Ok((found, count))
+    }
+
+    /// The lengths of what is said of those who hold a part of a window.
+    fn holders(start: u64, end: u64) -> (usize, usize) {
+        let mut sum = (0, 0);
+
+        for_each_hold(&(BASE + start..BASE + end), |who| {
+            sum = (sum.0 + 1, sum.1 + who.to_bytes().len());
+        });
+        sum
+    }
+
+    #[test]
+    fn holds_are_found_by_address() -> Result {
+        let first = Hold::new(BASE + 0x1000..BASE + 0x3000, fmt!("{} bytes", 10))?;
+        let second = Hold::new(BASE + 0x2000..BASE + 0x4000, fmt!("b"))?;
+
+        assert_eq!(holders(0, 0x1000), (0, 0));
+        assert_eq!(holders(0, 0x1001), (1, 8));
+        assert_eq!(holders(0x2fff, 0x3000), (2, 9));
+        assert_eq!(holders(0x3000, 0x8000), (1, 1));
+        assert_eq!(holders(0x4000, 0x8000), (0, 0));
+        drop(first);
+        assert_eq!(holders(0, 0x8000), (1, 1));
+        drop(second);
+        assert_eq!(holders(0, 0x8000), (0, 0));
+        Ok(())
     }
 
     #[test]

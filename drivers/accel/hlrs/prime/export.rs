@@ -293,7 +293,18 @@ impl Export {
         if !crate::pinned_importers_may_attach() {
             return self.refuse(importer, "it cannot be made to let go of the memory");
         }
-        match self.buffer.dev().ownership.pin(self.client()) {
+
+        let pinned = self.buffer.dev().ownership.pin(
+            self.client(),
+            fmt!(
+                "{} bytes held by {} {} process {}",
+                self.size(),
+                importer.driver_name(),
+                importer.device().name(),
+                task::Identity::of_current(),
+            ),
+        )?;
+        match pinned {
             None => self.refuse(
                 importer,
                 "it cannot be made to let go of the memory, and the device is not owned",

@@ -4,9 +4,14 @@
 //!
 //! Such an importer keeps the memory for as long as it likes. It may attach only to what the file
 //! has exported that owns the device, so that nobody else suffers; and as long as it is attached
-//! the device cannot be owned by the next one, who would find memory missing.
+//! the device cannot be owned by the next one, who would find memory missing. That holds also when
+//! the driver has been unbound meanwhile, and bound again.
+
+use core::ops::Range;
 
 use kernel::{
+    fmt,
+    io::PhysAddr,
     new_mutex,
     prelude::*,
     sync::{
@@ -14,6 +19,7 @@ use kernel::{
         Mutex, //
     },
 };
+use kernel_ext::p2pdma;
 
 use crate::client::Client;
 
@@ -21,21 +27,25 @@ use crate::client::Client;
 struct State {
     open_files: usize,
     owner: Option<Arc<Client>>,
-    pinned: usize,
 }
 
 /// Who may open the device, and who owns it.
 #[pin_data]
 pub(crate) struct Ownership {
+    /// The physical addresses of LMEM.
+    window: Range<PhysAddr>,
     #[pin]
     state: Mutex<State>,
 }
 
 impl Ownership {
     /// Nobody has the device open. Sleeps (allocates).
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    ///
+    /// `window` are the physical addresses at which peers access LMEM.
+    pub(crate) fn new(window: Range<PhysAddr>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                window,
                 state <- new_mutex!(State::default(), "hlrs::Ownership"),
             }),
             GFP_KERNEL,
@@ -62,7 +72,7 @@ impl Ownership {
     pub(crate) fn acquire(&self, client: &Arc<Client>) -> Result {
         let mut state = self.state.lock();
 
-        if state.owner.is_some() || state.open_files != 1 || state.pinned > 0 {
+        if state.owner.is_some() || state.open_files != 1 || self.pinned() > 0 {
             return Err(EBUSY);
         }
         state.owner = Some(client.clone());
@@ -86,22 +96,50 @@ impl Ownership {
     }
 
     /// Lets an importer that cannot be revoked attach to what `client` has exported, if its file
-    /// owns the device. Sleeps.
-    pub(super) fn pin(self: &Arc<Self>, client: &Arc<Client>) -> Option<Pinned> {
-        let mut state = self.state.lock();
-
-        if !owns(&state, client) {
-            return None;
-        }
-        state.pinned += 1;
-        Some(Pinned(self.clone()))
-    }
-
-    /// The process that owns the device, and the number of importers that cannot be revoked.
-    pub(super) fn report(&self) -> (Option<Arc<Client>>, usize) {
+    /// owns the device: `None` if not. Sleeps (allocates). Fails with `ENOMEM`.
+    ///
+    /// `who` describes the importer.
+    pub(super) fn pin(
+        &self,
+        client: &Arc<Client>,
+        who: fmt::Arguments<'_>,
+    ) -> Result<Option<Pinned>> {
         let state = self.state.lock();
 
-        (state.owner.clone(), state.pinned)
+        if !owns(&state, client) {
+            return Ok(None);
+        }
+        let hold = p2pdma::Hold::new(self.window.clone(), who)?;
+
+        Ok(Some(Pinned { _hold: hold }))
+    }
+
+    /// Number of importers that cannot be revoked. Sleeps.
+    fn pinned(&self) -> usize {
+        let mut count = 0;
+
+        p2pdma::for_each_hold(&self.window, |_| count += 1);
+        count
+    }
+
+    /// Writes who owns the device, and who keeps others from owning it. Sleeps.
+    pub(crate) fn report(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = self.state.lock().owner.clone();
+
+        match owner {
+            Some(owner) => f.write_fmt(fmt!("owner {}\n", owner.process()))?,
+            None => f.write_fmt(fmt!("owner none\n"))?,
+        }
+        f.write_fmt(fmt!("pinned importers {}\n", self.pinned()))?;
+
+        let mut result = Ok(());
+
+        p2pdma::for_each_hold(&self.window, |who| {
+            if result.is_ok() {
+                result = f.write_fmt(fmt!("  {who}\n"));
+            }
+        });
+        result
     }
 }
 
@@ -129,10 +167,6 @@ impl Drop for OpenFile {
 }
 
 /// An importer that cannot be revoked, as long as it is attached; from [`Ownership::pin`].
-pub(super) struct Pinned(Arc<Ownership>);
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.0.state.lock().pinned -= 1;
-    }
+pub(super) struct Pinned {
+    _hold: p2pdma::Hold,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is exported, for people: `exports` and `owner` in debugfs.
+//! What is exported, for people: `exports` in debugfs.
 
 use kernel::{
     fmt,
@@ -13,7 +13,6 @@ use super::{
         Access,
         Export, //
     },
-    owner::Ownership,
     state::Exports, //
 };
 
@@ -68,41 +67,6 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
             data.mappings(),
             if data.is_pinned() { " pinned" } else { "" },
         ))?;
-    }
-    Ok(())
-}
-
-/// Writes who owns the device, and who keeps others from owning it. Sleeps.
-pub(crate) fn owner(
-    ownership: &Ownership,
-    exports: &Exports,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    let (owner, pinned) = ownership.report();
-
-    match owner {
-        Some(owner) => f.write_fmt(fmt!("owner {}\n", owner.process()))?,
-        None => f.write_fmt(fmt!("owner none\n"))?,
-    }
-    f.write_fmt(fmt!("pinned importers {pinned}\n"))?;
-
-    for dma_buf in exports.iter() {
-        let guard = dma_buf.resv().lock();
-        let Ok(attachments) = dma_buf.attachments(&guard) else {
-            continue;
-        };
-
-        for importer in attachments.of::<Export>() {
-            if importer.data().is_pinned() {
-                f.write_fmt(fmt!(
-                    "  {} bytes held by {} {} process {}\n",
-                    dma_buf.size(),
-                    importer.driver_name(),
-                    importer.device().name(),
-                    importer.data().process(),
-                ))?;
-            }
-        }
     }
     Ok(())
 }

@@ -2,12 +2,16 @@
 
 //! What a device has exported, and whether importers get mappings of it.
 
-use core::sync::atomic::{
-    AtomicU8,
-    Ordering, //
+use core::{
+    ops::Range,
+    sync::atomic::{
+        AtomicU8,
+        Ordering, //
+    },
 };
 
 use kernel::{
+    io::PhysAddr,
     prelude::*,
     sync::{
         aref::ARef,
@@ -94,10 +98,12 @@ pub(crate) struct Sharing {
 
 impl Sharing {
     /// Nothing is exported, and nobody has the device open. Sleeps (allocates).
-    pub(crate) fn new() -> Result<Self> {
+    ///
+    /// `window` are the physical addresses at which peers access LMEM.
+    pub(crate) fn new(window: Range<PhysAddr>) -> Result<Self> {
         Ok(Self {
             exports: Exports::new()?,
-            ownership: Ownership::new()?,
+            ownership: Ownership::new(window)?,
         })
     }
 }

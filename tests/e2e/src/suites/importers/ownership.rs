@@ -92,7 +92,22 @@ pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
         let seen = importer.read(0, 4096).map_err(Stop::failed)?;
         cards::compare("what the importer reads later", &seen, &[0x70; 4096])?;
     }
-    drop(others);
+    drop((others, device));
+
+    // Nor when the driver has been bound anew meanwhile.
+    let bound = driver::Unbound(address);
+    driver::unbind(address)?;
+    drop(bound);
+    let device = driver::wait_node(address)?.open()?;
+    check_errno!(device.own(), BUSY, "after another binding");
+    let text = owner_file(address)?;
+    check!(
+        text.contains("owner none")
+            && text.contains("pinned importers 1")
+            && text.contains(&holder),
+        "debugfs after another binding: {text:?}"
+    );
+    check_eq!(cards::used(&device)?, MIB, "what was set aside");
 
     importer.unmap().map_err(Stop::failed)?;
     match importer.detach() {
