@@ -30,6 +30,9 @@ pub fn tests() -> Vec<Test> {
 }
 
 const SIZE: u64 = 2 * MIB;
+
+/// Made where the memory was: more than a round has on the device.
+const OTHER_BUFFERS: usize = 8;
 const SHARED: u64 = 0x5155_5155_5155_5155;
 const OTHERS: u64 = 0xdead_0bad_dead_0bad;
 
@@ -46,8 +49,20 @@ enum Event {
 }
 
 impl Event {
-    /// Plugging takes seconds, so that it comes less often.
-    fn choose(random: &mut Random) -> Event {
+    const ALL: [Event; 6] = [
+        Event::Revoke,
+        Event::Reset,
+        Event::Unbind,
+        Event::Unload,
+        Event::Yank,
+        Event::Unplug,
+    ];
+
+    /// Each once, then any. Plugging takes seconds, so that it comes less often.
+    fn choose(round: u32, random: &mut Random) -> Event {
+        if let Some(event) = Event::ALL.get(round as usize) {
+            return *event;
+        }
         match random.below(16) {
             0..=4 => Event::Revoke,
             5..=8 => Event::Reset,
@@ -124,7 +139,7 @@ fn one_round(round: u32, random: &mut Random) -> Outcome {
 
     let window = b.import(&shared.dma_buf().create()?)?;
     let target = Place::Lmem.create(&b, SIZE)?;
-    let event = Event::choose(random);
+    let event = Event::choose(round, random);
     let delay = Duration::from_micros(random.below(30_000));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| -> Outcome {
@@ -155,8 +170,22 @@ fn one_round(round: u32, random: &mut Random) -> Outcome {
         }
         target.copy_from(0, &window, 0, SIZE)?;
         cards::holds_pattern("copied again", &target, SHARED)?;
+        return Ok(());
     }
-    Ok(())
+
+    // Where the memory was there is that of others now, which the old import must not reach.
+    let device = driver::wait_node(&nodes[0].address)?.open()?;
+    let mut others = Vec::new();
+    for _ in 0..OTHER_BUFFERS {
+        let other = Place::Visible.create(&device, SIZE)?;
+        other.fill(0, SIZE, OTHERS)?;
+        others.push(other);
+    }
+    check!(
+        target.copy_from(0, &window, 0, SIZE).is_err(),
+        "round {round}: an import works although its device was gone: {event:?} after {delay:?}"
+    );
+    nothing_of_others(&target)
 }
 
 fn memory_is_taken_back_at_any_moment(context: &Context) -> Outcome {
