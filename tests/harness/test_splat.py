@@ -31,6 +31,7 @@ QUIET = [
     "ODEBUG: selftest passed",
     "kmemleak: Kernel memory leak detector initialized (mem pool available: 1)",
     "kmemleak: Automatic memory scanning thread started",
+    "kmemleak: Cannot allocate a scan area, scanning the full object",
     # The harness reads the report itself.
     "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
     "hlrs 0000:03:00.0: aperture full, 0 of 4096 bytes free",

@@ -24,7 +24,12 @@ _HEADLINES = [
     ("reference count", r"refcount_t: "),
     ("DMA-API", r"DMA-API: (?!preallocated|debugging enabled|dma_debug_entry pool grown)"),
     ("kmemleak", r"unreferenced object 0x"),
-    ("kmemleak", r"kmemleak: (?!Kernel memory leak detector initialized|Automatic memory scanning|\d+ new suspected)"),
+    # Without a scan area it looks at all of an object, as suite "faults" makes it.
+    (
+        "kmemleak",
+        r"kmemleak: (?!Kernel memory leak detector initialized|Automatic memory scanning|\d+ new suspected"
+        r"|Cannot allocate a scan area)",
+    ),
     ("list corruption", r"list_(add|del)[a-z_]* corruption"),
     ("bad page", r"BUG: Bad (page|rss)"),
     ("Rust panic", r"rust_kernel: panicked"),

@@ -65,7 +65,19 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
         driver::unbind(address)?;
         let (result, injected) = injection.run(n, || driver::bind(address))?;
         match result {
-            Ok(()) => unnoticed += 1,
+            Ok(()) => {
+                unnoticed += 1;
+                // The driver core goes on where devtmpfs cannot make a node.
+                if !node.path.exists() {
+                    check!(
+                        injected == Injected::Yes,
+                        "there is no {}",
+                        node.path.display()
+                    );
+                    driver::unbind(address)?;
+                    driver::bind(address)?;
+                }
+            }
             Err(err) => {
                 check!(
                     injected == Injected::Yes,
