@@ -33,6 +33,7 @@ mod c {
 
     extern "C" {
         pub(super) fn ext_file_test_open(path: *const c_char, flags: c_int) -> *mut bindings::file;
+        pub(super) fn ext_file_test_exists(path: *const c_char) -> bool;
         pub(super) fn ext_file_test_read(path: *const c_char, buf: *mut u8, size: usize) -> isize;
         pub(super) fn ext_file_test_write(
             path: *const c_char,
@@ -101,6 +102,12 @@ pub(crate) fn read(path: &CStr) -> Result<KVec<u8>> {
 
     buf.truncate(value(ret)?);
     Ok(buf)
+}
+
+/// Whether a path names something, were it a link that leads nowhere.
+pub(crate) fn exists(path: &CStr) -> bool {
+    // SAFETY: The path is a string.
+    unsafe { c::ext_file_test_exists(path.as_char_ptr()) }
 }
 
 /// Writes to a file.

@@ -8,6 +8,8 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
+#include <linux/namei.h>
+#include <linux/path.h>
 #include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
@@ -22,6 +24,19 @@ struct file *ext_file_test_open(const char *path, int flags)
 	scoped_with_init_fs()
 		file = filp_open(path, flags, 0);
 	return file;
+}
+
+/* Whether a path names something, were it a link that leads nowhere. */
+bool ext_file_test_exists(const char *path)
+{
+	struct path found;
+	int ret;
+
+	scoped_with_init_fs()
+		ret = kern_path(path, 0, &found);
+	if (!ret)
+		path_put(&found);
+	return !ret;
 }
 
 /* Reads a file to its end, or until the buffer is full. */

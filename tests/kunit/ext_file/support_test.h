@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 
 struct file *ext_file_test_open(const char *path, int flags);
+bool ext_file_test_exists(const char *path);
 ssize_t ext_file_test_read(const char *path, char *buf, size_t size);
 ssize_t ext_file_test_write(const char *path, const char *buf, size_t size);
 long ext_file_test_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

@@ -25,6 +25,7 @@ mod tests {
     };
     use kernel_ext::devcoredump;
 
+    const LINK: &CStr = c"/sys/devices/faux/ext_file_dump/devcoredump";
     const DATA: &CStr = c"/sys/devices/faux/ext_file_dump/devcoredump/data";
 
     fn device() -> Result<faux::Registration> {
@@ -41,10 +42,10 @@ mod tests {
         Ok(VVec::from_elem(byte, len, GFP_KERNEL)?)
     }
 
-    /// Waits until there is no dump; a worker removes it.
+    /// Waits until there is no dump; a worker removes it, and the link of the device last.
     fn gone() -> bool {
         for _ in 0..1000 {
-            if read(DATA) == Err(ENOENT) {
+            if !exists(LINK) {
                 return true;
             }
             fsleep(Delta::from_millis(10));
