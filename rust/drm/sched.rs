@@ -82,6 +82,8 @@
 //!
 //! - An entity has one scheduler; there is no balancing of load. The hang limit, karma and
 //!   `drm_sched_resubmit_jobs()`, which the C side has deprecated, are not there.
+//! - The C side of Linux 7.3 has races between the end of an entity and what the scheduler or a
+//!   fence does with it at that moment. They are avoided here, see `rust/helpers/drm_sched.c`.
 //! - `gpu-sched.ko` must not be unloaded while anybody holds a fence of one of its jobs, as with
 //!   every driver that uses it.
 //! - [`core::mem::forget`] of an [`ArmedJob`] leaves a fence that never signals, and a module that

@@ -20,6 +20,8 @@
 //!
 //! # Known limits
 //!
+//! - The fence of a point on a timeline does not have the error of the fence that it was made of;
+//!   that of a binary object is the fence itself.
 //! - [`find_submitted_fence`] leaks a reference to the fence if that appears at the very moment in
 //!   which the wait is interrupted or times out, as `drm_syncobj_find_fence()` does.
 
