@@ -14,6 +14,12 @@ use core::mem::MaybeUninit;
 /// It is allocated before the point of no return, where it is used up.
 pub struct Chain(KBox<MaybeUninit<ext_bindings::dma_fence_chain>>);
 
+// SAFETY: Memory without contents belongs to no thread.
+unsafe impl Send for Chain {}
+
+// SAFETY: `&Chain` gives access to nothing.
+unsafe impl Sync for Chain {}
+
 impl Chain {
     /// Allocates the memory. Sleeps. C: `dma_fence_chain_alloc()`.
     ///
