@@ -149,6 +149,7 @@ impl drm::Driver for TestDriver {
     };
 
     const FEAT_SYNCOBJ: bool = true;
+    const FEAT_SYNCOBJ_TIMELINE: bool = true;
 
     drm_accel_ioctls! {
         (ADD, AddArg, 0, Self::ioctl_add),

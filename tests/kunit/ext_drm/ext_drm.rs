@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of the DRM accel abstractions, on a device without hardware.
+//! KUnit tests of the DRM accel abstractions, on a device without hardware, and of the GPU scheduler,
+//! on a ring that ends jobs when it is told to.
 
 use kernel::prelude::*;
 
@@ -11,6 +12,7 @@ mod driver;
 mod export;
 mod files;
 mod gpuvm;
+mod mock;
 #[path = "../common/random.rs"]
 mod random;
 #[path = "../common/thread.rs"]
@@ -27,7 +29,11 @@ mod test_ioctl;
 mod test_mmap;
 mod test_object;
 mod test_prime;
+mod test_sched;
+mod test_sched_end;
+mod test_sched_timeout;
 mod test_shmem;
+mod test_syncobj;
 
 struct ExtDrmKunit;
 
