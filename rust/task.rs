@@ -58,3 +58,18 @@ impl fmt::Display for Identity {
         f.write_fmt(fmt!("{} ({})", self.pid, self.name()))
     }
 }
+
+/// The capability of system administrators.
+pub const CAP_SYS_ADMIN: u32 = bindings::CAP_SYS_ADMIN;
+
+/// Whether the current task has a capability, one of `CAP_*`, in the initial user namespace.
+///
+/// That it was used is noted for audits. Does not sleep. C: `capable()`.
+pub fn is_capable(capability: u32) -> bool {
+    let Ok(capability) = i32::try_from(capability) else {
+        return false;
+    };
+
+    // SAFETY: The C function has no requirements but a number of a capability; it warns of others.
+    unsafe { bindings::capable(capability) }
+}

@@ -14,6 +14,7 @@ mod resv;
 mod shmem;
 mod stats;
 mod vm;
+mod weak;
 
 pub use self::object::{
     Object,
@@ -29,6 +30,7 @@ pub use self::vm::{
     VmFault,
     VmFaultResult, //
 };
+pub use self::weak::WeakRef;
 
 use super::{
     DmaBuf,

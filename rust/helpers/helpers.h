@@ -65,6 +65,8 @@ void ext_helper_vunmap(const void *addr);
 
 void ext_helper_drm_gem_object_get(struct drm_gem_object *obj);
 void ext_helper_drm_gem_object_put(struct drm_gem_object *obj);
+bool ext_helper_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
+bool ext_helper_drm_gem_object_is_alive(struct drm_gem_object *obj);
 
 struct drm_gpuvm_bo *ext_helper_drm_gpuvm_bo_get(struct drm_gpuvm_bo *vm_bo);
 

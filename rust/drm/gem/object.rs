@@ -353,6 +353,16 @@ impl<T: DriverObject> Object<T> {
         NonNull::from(self)
     }
 
+    /// The device of an object whose data may be gone.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the object must be kept during `'a` by [`get_memory`](Self::get_memory).
+    pub(super) unsafe fn dev_of<'a>(this: NonNull<Self>) -> &'a Device<T::Driver> {
+        // SAFETY: By the safety requirements. The device goes with the memory, not with the data.
+        unsafe { &*(&raw const (*this.as_ptr()).dev) }
+    }
+
     /// Releases a reference that [`get_memory`](Self::get_memory) took.
     ///
     /// # Safety

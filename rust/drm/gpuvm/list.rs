@@ -5,7 +5,8 @@
 use super::{
     super::gem::{
         DriverObject,
-        Object, //
+        Object,
+        WeakRef, //
     },
     DriverVm,
     Va,
@@ -25,28 +26,38 @@ use kernel::{
 };
 
 /// `gpuva.lock` of an object is held.
-pub(super) struct GpuvaLock<'a, O: DriverObject> {
-    obj: &'a Object<O>,
+pub(super) struct GpuvaLock<'a> {
+    obj: *mut bindings::drm_gem_object,
+    _obj: PhantomData<&'a ()>,
     _not_send: NotThreadSafe,
 }
 
-impl<'a, O: DriverObject> GpuvaLock<'a, O> {
+impl<'a> GpuvaLock<'a> {
     /// Takes the lock. Sleeps.
-    pub(super) fn new(obj: &'a Object<O>) -> Self {
+    pub(super) fn new<O: DriverObject>(obj: &'a Object<O>) -> Self {
         // SAFETY: An object has this mutex, initialised, for all of its life.
-        unsafe { bindings::mutex_lock(&raw mut (*obj.as_raw()).gpuva.lock) };
+        unsafe { Self::of_raw(obj.as_raw()) }
+    }
+
+    /// # Safety
+    ///
+    /// `obj` must be a GEM object that is initialised, and not released during `'a`.
+    unsafe fn of_raw(obj: *mut bindings::drm_gem_object) -> Self {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::mutex_lock(&raw mut (*obj).gpuva.lock) };
 
         Self {
             obj,
+            _obj: PhantomData,
             _not_send: NotThreadSafe,
         }
     }
 }
 
-impl<O: DriverObject> Drop for GpuvaLock<'_, O> {
+impl Drop for GpuvaLock<'_> {
     fn drop(&mut self) {
-        // SAFETY: Locked in `new`, by this task.
-        unsafe { bindings::mutex_unlock(&raw mut (*self.obj.as_raw()).gpuva.lock) };
+        // SAFETY: Locked by this task when the value was made; the object is still there.
+        unsafe { bindings::mutex_unlock(&raw mut (*self.obj).gpuva.lock) };
     }
 }
 
@@ -58,31 +69,52 @@ impl<O: DriverObject> Object<O> {
     /// [`VmBoRef`](super::VmBoRef) of it. It may sleep as the signalling path of a fence may.
     ///
     /// C: `drm_gem_for_each_gpuvm_bo()`.
-    pub fn for_each_vm_bo<T: DriverVm<Driver = O::Driver>>(
-        &self,
-        mut f: impl FnMut(Linked<'_, T>),
-    ) {
-        let _lock = GpuvaLock::new(self);
+    pub fn for_each_vm_bo<T: DriverVm<Driver = O::Driver>>(&self, f: impl FnMut(Linked<'_, T>)) {
+        // SAFETY: The object is valid.
+        unsafe { for_each_vm_bo(self.as_raw(), f) };
+    }
+}
 
-        // SAFETY: An object has this list, initialised, for all of its life.
-        let head = unsafe { &raw mut (*self.as_raw()).gpuva.list };
-        // SAFETY: As above; it is protected by the lock.
-        let mut entry = unsafe { (*head).next };
+impl<O: DriverObject> WeakRef<O> {
+    /// As [`Object::for_each_vm_bo`], without a reference that could be the last one. What is used
+    /// in a VM is held there.
+    pub fn for_each_vm_bo<T: DriverVm<Driver = O::Driver>>(&self, f: impl FnMut(Linked<'_, T>)) {
+        // SAFETY: The memory of the object is kept, and is not released before `self` is dropped.
+        // The list and its lock stay as they are until then.
+        unsafe { for_each_vm_bo(self.as_raw(), f) };
+    }
+}
 
-        while !ptr::eq(entry, head) {
-            // SAFETY: All entries of the list are part of a `struct drm_gpuvm_bo`.
-            let vm_bo = unsafe { container_of!(entry, bindings::drm_gpuvm_bo, list.entry.gem) };
+/// Calls `f` for each entry of the list of an object whose VM is of type `T`.
+///
+/// # Safety
+///
+/// `obj` must be a GEM object of the driver of `T` that was initialised and not yet released.
+unsafe fn for_each_vm_bo<T: DriverVm>(
+    obj: *mut bindings::drm_gem_object,
+    mut f: impl FnMut(Linked<'_, T>),
+) {
+    // SAFETY: An object has this mutex, initialised, until it is released.
+    let _lock = unsafe { GpuvaLock::of_raw(obj) };
 
-            // SAFETY: Only `VmBoAlloc::obtain` makes entries of the list of an `Object`. They leave
-            // it with the lock held, before the last reference is gone, and hold their VM.
-            if unsafe { Vm::<T>::is_type_of((*vm_bo).vm) } {
-                // SAFETY: As above; the VM being a `Vm<T>`, it is part of a `VmBo<T>`.
-                f(Linked(unsafe { VmBo::from_raw(vm_bo) }));
-            }
+    // SAFETY: An object has this list, initialised, until it is released.
+    let head = unsafe { &raw mut (*obj).gpuva.list };
+    // SAFETY: As above; it is protected by the lock.
+    let mut entry = unsafe { (*head).next };
 
-            // SAFETY: The list does not change, as the lock is held.
-            entry = unsafe { (*entry).next };
+    while !ptr::eq(entry, head) {
+        // SAFETY: All entries of the list are part of a `struct drm_gpuvm_bo`.
+        let vm_bo = unsafe { container_of!(entry, bindings::drm_gpuvm_bo, list.entry.gem) };
+
+        // SAFETY: Only `VmBoAlloc::obtain` makes entries of the list of an `Object`. They leave
+        // it with the lock held, before the last reference is gone, and hold their VM.
+        if unsafe { Vm::<T>::is_type_of((*vm_bo).vm) } {
+            // SAFETY: As above; the VM being a `Vm<T>`, it is part of a `VmBo<T>`.
+            f(Linked(unsafe { VmBo::from_raw(vm_bo) }));
         }
+
+        // SAFETY: The list does not change, as the lock is held.
+        entry = unsafe { (*entry).next };
     }
 }
 
