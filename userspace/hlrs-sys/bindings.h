@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/sync_file.h>
 #include "hlrs_accel.h"
 
 #define NR(name) HLRS_SYS_IOCTL_##name = DRM_IOCTL_##name
@@ -21,10 +22,29 @@ enum hlrs_sys_ioctl {
 	NR(HLRS_MEM_EXPORT),
 	NR(HLRS_MEM_REVOKE),
 	NR(HLRS_DEVICE_OWN),
+	NR(HLRS_VM_CREATE),
+	NR(HLRS_VM_DESTROY),
+	NR(HLRS_VM_BIND),
+	NR(HLRS_VM_QUERY),
+	NR(HLRS_VM_EXPORT),
+	NR(HLRS_QUEUE_CREATE),
+	NR(HLRS_QUEUE_DESTROY),
+	NR(HLRS_QUEUE_SUBMIT),
+	NR(HLRS_QUEUE_QUERY),
 	/* Of the DRM core, on the same file. VERSION is in lib.rs: it has size_t. */
 	NR(GEM_CLOSE),
 	NR(PRIME_HANDLE_TO_FD),
 	NR(PRIME_FD_TO_HANDLE),
+	NR(SYNCOBJ_CREATE),
+	NR(SYNCOBJ_DESTROY),
+	NR(SYNCOBJ_HANDLE_TO_FD),
+	NR(SYNCOBJ_FD_TO_HANDLE),
+	NR(SYNCOBJ_TRANSFER),
+	NR(SYNCOBJ_TIMELINE_WAIT),
+	NR(SYNCOBJ_TIMELINE_SIGNAL),
+	NR(SYNCOBJ_SIGNAL),
+	NR(SYNCOBJ_RESET),
+	NR(SYNCOBJ_QUERY),
 };
 
 /* Of dma-buf, on the descriptor that an export gives. */
@@ -35,6 +55,21 @@ enum hlrs_sys_dma_buf {
 	HLRS_SYS_DMA_BUF_SYNC_READ = DMA_BUF_SYNC_READ,
 	HLRS_SYS_DMA_BUF_SYNC_WRITE = DMA_BUF_SYNC_WRITE,
 	HLRS_SYS_DMA_BUF_SYNC_END = DMA_BUF_SYNC_END,
+};
+
+/* Of sync files, on the descriptor that a fence is in. */
+enum hlrs_sys_sync_file {
+	HLRS_SYS_SYNC_IOC_FILE_INFO = SYNC_IOC_FILE_INFO,
+};
+
+/* Flags of the ioctls of syncobjs. */
+enum hlrs_sys_syncobj {
+	HLRS_SYS_SYNCOBJ_CREATE_SIGNALED = DRM_SYNCOBJ_CREATE_SIGNALED,
+	HLRS_SYS_SYNCOBJ_IMPORT_SYNC_FILE = DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE,
+	HLRS_SYS_SYNCOBJ_EXPORT_SYNC_FILE = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE,
+	HLRS_SYS_SYNCOBJ_WAIT_ALL = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_ALL,
+	HLRS_SYS_SYNCOBJ_WAIT_FOR_SUBMIT = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT,
+	HLRS_SYS_SYNCOBJ_WAIT_AVAILABLE = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_AVAILABLE,
 };
 
 /* The access modes and the flag that an export takes. */

@@ -16,6 +16,8 @@ exec bindgen "$here/bindings.h" \
 	--default-enum-style consts --no-size_t-is-usize \
 	--allowlist-type 'drm_hlrs_.*' --allowlist-type 'drm_(gem_close|prime_handle)' \
 	--allowlist-type 'dma_buf_(sync|export_sync_file|import_sync_file)' \
+	--allowlist-type 'drm_syncobj_(create|destroy|handle|transfer|timeline_wait|timeline_array|array)' \
+	--allowlist-type 'sync_(file|fence)_info' \
 	--allowlist-type 'hlrs_sys_.*' \
 	--allowlist-var 'DRM_HLRS_.*' --allowlist-var 'HLRS_SYS_.*' \
 	-- -I "$uapi" -isystem /usr/include/drm

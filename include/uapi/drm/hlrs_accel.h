@@ -29,7 +29,7 @@ extern "C" {
 
 /* Version of this interface; minor grows with every addition. */
 #define DRM_HLRS_ABI_MAJOR	1
-#define DRM_HLRS_ABI_MINOR	1
+#define DRM_HLRS_ABI_MINOR	2
 
 /* Ioctl numbers, relative to DRM_COMMAND_BASE. */
 enum drm_hlrs_ioctl_id {
@@ -43,6 +43,15 @@ enum drm_hlrs_ioctl_id {
 	DRM_HLRS_MEM_EXPORT,
 	DRM_HLRS_MEM_REVOKE,
 	DRM_HLRS_DEVICE_OWN,
+	DRM_HLRS_VM_CREATE,
+	DRM_HLRS_VM_DESTROY,
+	DRM_HLRS_VM_BIND,
+	DRM_HLRS_VM_QUERY,
+	DRM_HLRS_VM_EXPORT,
+	DRM_HLRS_QUEUE_CREATE,
+	DRM_HLRS_QUEUE_DESTROY,
+	DRM_HLRS_QUEUE_SUBMIT,
+	DRM_HLRS_QUEUE_QUERY,
 };
 
 #define DRM_IOCTL_HLRS(nr, type) \
@@ -58,6 +67,15 @@ enum drm_hlrs_ioctl_id {
 #define DRM_IOCTL_HLRS_MEM_EXPORT	DRM_IOCTL_HLRS(MEM_EXPORT, mem_export)
 #define DRM_IOCTL_HLRS_MEM_REVOKE	DRM_IOCTL_HLRS(MEM_REVOKE, mem_revoke)
 #define DRM_IOCTL_HLRS_DEVICE_OWN	DRM_IOCTL_HLRS(DEVICE_OWN, device_own)
+#define DRM_IOCTL_HLRS_VM_CREATE	DRM_IOCTL_HLRS(VM_CREATE, vm_create)
+#define DRM_IOCTL_HLRS_VM_DESTROY	DRM_IOCTL_HLRS(VM_DESTROY, vm_destroy)
+#define DRM_IOCTL_HLRS_VM_BIND		DRM_IOCTL_HLRS(VM_BIND, vm_bind)
+#define DRM_IOCTL_HLRS_VM_QUERY		DRM_IOCTL_HLRS(VM_QUERY, vm_query)
+#define DRM_IOCTL_HLRS_VM_EXPORT	DRM_IOCTL_HLRS(VM_EXPORT, vm_export)
+#define DRM_IOCTL_HLRS_QUEUE_CREATE	DRM_IOCTL_HLRS(QUEUE_CREATE, queue_create)
+#define DRM_IOCTL_HLRS_QUEUE_DESTROY	DRM_IOCTL_HLRS(QUEUE_DESTROY, queue_destroy)
+#define DRM_IOCTL_HLRS_QUEUE_SUBMIT	DRM_IOCTL_HLRS(QUEUE_SUBMIT, queue_submit)
+#define DRM_IOCTL_HLRS_QUEUE_QUERY	DRM_IOCTL_HLRS(QUEUE_QUERY, queue_query)
 
 /**
  * struct drm_hlrs_device_query - ask the driver about the device
@@ -538,6 +556,443 @@ struct drm_hlrs_mem_wait {
 
 	/** @timeout_ns: longest time to wait, relative, nanoseconds; 0 only asks */
 	__u64 timeout_ns;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_sync - a DRM syncobj to wait for, or to signal
+ *
+ * Without SIGNAL the operation begins after the fence that the syncobj has now
+ * (or will have at the point @timeline_value, if that was submitted). With
+ * SIGNAL the syncobj gets the fence of the operation, which carries its error.
+ * What became of the work that was waited for makes no difference: an operation
+ * begins also after a fence with an error.
+ *
+ * Errors: -ENOENT, no such syncobj; -EINVAL, no fence to wait for, a timeline
+ * value of 0, or one without TIMELINE.
+ */
+struct drm_hlrs_sync {
+	/** @handle: handle of the syncobj */
+	__u32 handle;
+
+#define DRM_HLRS_SYNC_SIGNAL	(1u << 0)
+#define DRM_HLRS_SYNC_TIMELINE	(1u << 1)
+	/** @flags: DRM_HLRS_SYNC_* */
+	__u32 flags;
+
+	/** @timeline_value: with TIMELINE the point, otherwise zero */
+	__u64 timeline_value;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/* Most elements of an array of struct drm_hlrs_sync. */
+#define DRM_HLRS_MAX_SYNCS	64
+
+/**
+ * struct drm_hlrs_vm_create - create a device address space
+ *
+ * Addresses have 48 bits. Nothing is mapped at first. The VM has a context of
+ * the device to itself until it is destroyed.
+ *
+ * Errors: -EMFILE, the file has 8 VMs; -ENOSPC, all contexts of the device are
+ * taken, or the CPU-visible LMEM has no room for a page table.
+ */
+struct drm_hlrs_vm_create {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+/*
+ * The file descriptor of VM_EXPORT may be used by any process that gets hold of
+ * it, not only by those with the credentials of the exporting one.
+ */
+#define DRM_HLRS_VM_CREATE_SHARED	(1u << 0)
+	/** @flags: DRM_HLRS_VM_CREATE_* */
+	__u32 flags;
+
+	/** @vm_id: out, number of the VM within the file, never 0 */
+	__u32 vm_id;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_vm_destroy - destroy a device address space
+ *
+ * What is mapped in it is unmapped. The fences of binds that still wait signal
+ * with -ECANCELED, not before what they wait for.
+ *
+ * Errors: -ENOENT, no such VM; -EBUSY, it has queues, is exported, or is
+ * registered with another driver.
+ */
+struct drm_hlrs_vm_destroy {
+	/** @vm_id: number of the VM */
+	__u32 vm_id;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_vm_bind_op - map or unmap a range of addresses
+ *
+ * MAP replaces whatever is mapped in the range, UNMAP removes it; mappings that
+ * are only partly in the range keep the rest. @va and @range are multiples of
+ * 4096.
+ */
+struct drm_hlrs_vm_bind_op {
+#define DRM_HLRS_VM_BIND_OP_MAP		0
+#define DRM_HLRS_VM_BIND_OP_UNMAP	1
+	/** @op: DRM_HLRS_VM_BIND_OP_* */
+	__u32 op;
+
+#define DRM_HLRS_VM_BIND_READONLY	(1u << 0)	/* writing faults */
+#define DRM_HLRS_VM_BIND_NULL		(1u << 1)	/* reads zeros, drops writes; no buffer */
+	/** @flags: for MAP, DRM_HLRS_VM_BIND_*; for UNMAP zero */
+	__u32 flags;
+
+	/** @handle: for MAP without NULL, GEM handle; otherwise zero */
+	__u32 handle;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @va: first address */
+	__u64 va;
+
+	/** @range: bytes */
+	__u64 range;
+
+	/**
+	 * @offset: for MAP without NULL, where in the buffer the mapping begins,
+	 * a multiple of 4096; otherwise zero
+	 */
+	__u64 offset;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/* Most operations of one VM_BIND. */
+#define DRM_HLRS_MAX_BIND_OPS	4096
+
+/**
+ * struct drm_hlrs_vm_bind - map and unmap ranges of a device address space
+ *
+ * The operations take effect in their order. If one of them cannot be done,
+ * none is, and @failed_op is its index. Without syncobjs to wait for, the call
+ * returns when it is done; otherwise it is done when these have signalled, and
+ * jobs that are submitted later wait for that. Binds of a VM are done in their
+ * order: a call without syncobjs to wait for waits for those before it.
+ *
+ * Jobs in flight are not waited for: what they access must not be unmapped.
+ *
+ * A buffer that is moved, or taken back by its exporter, is unmapped by the
+ * kernel, and mapped again by the next submission.
+ *
+ * Errors: -ENOENT, no such VM, buffer or syncobj; -EINVAL, no operation, an
+ * unknown one, unaligned addresses or sizes, a range of 0 bytes; -EOVERFLOW, a
+ * sum exceeds 64 bits; -EADDRNOTAVAIL, a range ends beyond 48 bits; -ERANGE, it
+ * ends beyond the buffer; -E2BIG, too many operations or syncobjs; -EACCES, the
+ * buffer was imported read-only and READONLY is missing, or write-only;
+ * -ENOSPC, no room for page tables; -ECANCELED, the VM is banned; -ENODEV, the
+ * device is gone, or an exporter has taken its memory back; otherwise the error
+ * of the exporter of an imported buffer.
+ *
+ * When the call fails before it looks at operations, @failed_op is ~0.
+ */
+struct drm_hlrs_vm_bind {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @vm_id: number of the VM */
+	__u32 vm_id;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @ops: user pointer to an array of struct drm_hlrs_vm_bind_op */
+	__u64 ops;
+
+	/** @syncs: user pointer to an array of struct drm_hlrs_sync */
+	__u64 syncs;
+
+	/** @num_ops: operations */
+	__u32 num_ops;
+
+	/** @num_syncs: syncobjs */
+	__u32 num_syncs;
+
+	/** @failed_op: out, index of the operation that failed, or ~0 */
+	__u32 failed_op;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_fault - why a VM was banned
+ */
+struct drm_hlrs_fault {
+	/** @va: address of the access that failed; 0 after a time-out */
+	__u64 va;
+
+#define DRM_HLRS_FAULT_NONE		0	/* not banned */
+#define DRM_HLRS_FAULT_NOT_PRESENT	1	/* nothing is mapped at @va */
+#define DRM_HLRS_FAULT_READ_ONLY	2	/* a write to a read-only mapping */
+#define DRM_HLRS_FAULT_VA_RANGE		3	/* beyond the address space */
+#define DRM_HLRS_FAULT_BUS		4	/* the memory behind @va did not answer */
+#define DRM_HLRS_FAULT_LMEM_ERROR	5	/* uncorrectable error in LMEM */
+#define DRM_HLRS_FAULT_TIMEOUT		6	/* a job did not end in time */
+#define DRM_HLRS_FAULT_OTHER		7
+	/** @reason: DRM_HLRS_FAULT_* */
+	__u32 reason;
+
+#define DRM_HLRS_FAULT_WRITE	(1u << 0)
+	/** @flags: DRM_HLRS_FAULT_WRITE if the access was a write */
+	__u32 flags;
+
+	/** @queue_id: the queue whose job failed */
+	__u32 queue_id;
+
+	/** @pad: zero */
+	__u32 pad;
+
+	/** @reserved: zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_vm_query - the state of a device address space
+ *
+ * Errors: -ENOENT, no such VM.
+ */
+struct drm_hlrs_vm_query {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @vm_id: number of the VM */
+	__u32 vm_id;
+
+#define DRM_HLRS_VM_BANNED	(1u << 0)	/* by a fault; only destroying it is left */
+#define DRM_HLRS_VM_EXPORTED	(1u << 1)	/* a descriptor of VM_EXPORT is open */
+#define DRM_HLRS_VM_REGISTERED	(1u << 2)	/* with another driver */
+	/** @state: out, DRM_HLRS_VM_* */
+	__u32 state;
+
+	/** @fault: out, why it was banned */
+	struct drm_hlrs_fault fault;
+
+	/** @mapped: out, bytes of addresses that are mapped */
+	__u64 mapped;
+
+	/** @page_tables: out, bytes of LMEM that page tables take */
+	__u64 page_tables;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_vm_export - a file descriptor for a device address space
+ *
+ * Other drivers of the same device take the descriptor and access the address
+ * space through their own engines. The descriptor has O_CLOEXEC set; it can be
+ * duplicated, inherited and sent to another process. A driver accepts it from a
+ * process with the credentials of the one that has called VM_EXPORT, or from
+ * anybody if the VM was created with SHARED. When this device file is closed
+ * the other drivers lose access, and the descriptor is good for nothing.
+ *
+ * Errors: -ENOENT, no such VM, or it is banned; -EEXIST, a descriptor of the VM
+ * is open already; -EMFILE, no descriptor is free.
+ */
+struct drm_hlrs_vm_export {
+	/** @vm_id: number of the VM */
+	__u32 vm_id;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @fd: out, the descriptor */
+	__s32 fd;
+
+	/** @pad1: must be zero */
+	__u32 pad1;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_queue_create - create a queue of jobs
+ *
+ * The jobs of a queue run in their order, in the address space of one VM.
+ * Files take turns on the device's engines, and so do the queues of a file.
+ *
+ * Errors: -ENOENT, no such VM; -ECANCELED, the VM is banned; -EINVAL, no such
+ * engine class; -EMFILE, the file has 64 queues.
+ */
+struct drm_hlrs_queue_create {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @vm_id: number of the VM */
+	__u32 vm_id;
+
+	/** @engine_class: DRM_HLRS_ENGINE_CLASS_COPY */
+	__u32 engine_class;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @queue_id: out, number of the queue within the file, never 0 */
+	__u32 queue_id;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_queue_destroy - destroy a queue
+ *
+ * Jobs that have not begun end with -ECANCELED, those that wait for syncobjs not
+ * before these have signalled. One that runs is waited for.
+ * Errors: -ENOENT, no such queue.
+ */
+struct drm_hlrs_queue_destroy {
+	/** @queue_id: number of the queue */
+	__u32 queue_id;
+
+	/** @pad: must be zero */
+	__u32 pad;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_command - something for the engine to do
+ *
+ * COPY moves @size bytes from @src to @dst, which must not overlap; FILL writes
+ * the eight bytes of @data to @dst over and over; CRC32C writes the CRC-32C of
+ * @size bytes at @src, as if they followed bytes with the checksum @data, to
+ * @dst as two 32-bit words, the checksum and 1; FENCE writes @data and the
+ * device time in nanoseconds, 64 bits each, to @dst, a multiple of 16. HANG
+ * never ends; it is for tests and needs CAP_SYS_ADMIN.
+ *
+ * Addresses are those of the VM. What a command does not name must be zero.
+ */
+struct drm_hlrs_command {
+#define DRM_HLRS_COMMAND_COPY	0
+#define DRM_HLRS_COMMAND_FILL	1
+#define DRM_HLRS_COMMAND_CRC32C	2
+#define DRM_HLRS_COMMAND_FENCE	3
+#define DRM_HLRS_COMMAND_HANG	4
+	/** @op: DRM_HLRS_COMMAND_* */
+	__u32 op;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @src: address that is read */
+	__u64 src;
+
+	/** @dst: address that is written */
+	__u64 dst;
+
+	/** @size: bytes, 1 to 2^32 */
+	__u64 size;
+
+	/** @data: see above */
+	__u64 data;
+
+	/** @reserved: must be zero */
+	__u64 reserved;
+};
+
+/* Most commands of one job. */
+#define DRM_HLRS_MAX_COMMANDS	64
+
+/**
+ * struct drm_hlrs_queue_submit - submit a job
+ *
+ * The commands are done in their order, when the syncobjs to wait for have
+ * signalled. Syncobjs to signal get the job's fence. Its error is -EFAULT after
+ * a fault, -ETIMEDOUT when the job did not end in time; both ban the VM with
+ * its queues. It is -ECANCELED if the VM was banned by another job, the queue
+ * was destroyed, or the device was reset; -ENODEV if the device is gone.
+ *
+ * Errors: -ENOENT, no such queue or syncobj; -EINVAL, no command, an unknown
+ * one, a size of 0, @dst of a FENCE that is unaligned, or a field that must be
+ * zero; -E2BIG, too many commands or syncobjs, or a size beyond 2^32;
+ * -EOVERFLOW, address plus size exceeds 64 bits; -EADDRNOTAVAIL, it exceeds 48
+ * bits; -EPERM, HANG without CAP_SYS_ADMIN; -ECANCELED, the VM is banned;
+ * -EFAULT, a buffer that was taken from the VM cannot be mapped again, and
+ * @fault_va is where it was mapped.
+ */
+struct drm_hlrs_queue_submit {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @queue_id: number of the queue */
+	__u32 queue_id;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @commands: user pointer to an array of struct drm_hlrs_command */
+	__u64 commands;
+
+	/** @syncs: user pointer to an array of struct drm_hlrs_sync */
+	__u64 syncs;
+
+	/** @num_commands: commands */
+	__u32 num_commands;
+
+	/** @num_syncs: syncobjs */
+	__u32 num_syncs;
+
+	/** @fault_va: out, an address that cannot be mapped; otherwise ~0 */
+	__u64 fault_va;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_queue_query - the state of a queue
+ *
+ * Errors: -ENOENT, no such queue.
+ */
+struct drm_hlrs_queue_query {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @queue_id: number of the queue */
+	__u32 queue_id;
+
+#define DRM_HLRS_QUEUE_BANNED	(1u << 0)	/* with its VM; jobs are refused */
+	/** @state: out, DRM_HLRS_QUEUE_* */
+	__u32 state;
+
+	/** @vm_id: out, number of the VM */
+	__u32 vm_id;
+
+	/**
+	 * @pending: out, jobs that have not ended; shortly after its fence has
+	 * signalled a job may still be counted
+	 */
+	__u32 pending;
 
 	/** @reserved: must be zero */
 	__u64 reserved[2];

@@ -31,7 +31,7 @@ impl<T> ::core::fmt::Debug for __IncompleteArrayField<T> {
     }
 }
 pub const DRM_HLRS_ABI_MAJOR: u32 = 1;
-pub const DRM_HLRS_ABI_MINOR: u32 = 1;
+pub const DRM_HLRS_ABI_MINOR: u32 = 2;
 pub const DRM_HLRS_DEVICE_QUERY_INFO: u32 = 0;
 pub const DRM_HLRS_DEVICE_QUERY_MEM_REGIONS: u32 = 1;
 pub const DRM_HLRS_DEVICE_QUERY_ENGINES: u32 = 2;
@@ -55,9 +55,38 @@ pub const DRM_HLRS_IMPORTER_STATIC: u32 = 4;
 pub const DRM_HLRS_MEM_REVOKE_UNDO: u32 = 1;
 pub const DRM_HLRS_DEVICE_OWN_ACQUIRE: u32 = 0;
 pub const DRM_HLRS_DEVICE_OWN_RELEASE: u32 = 1;
+pub const DRM_HLRS_SYNC_SIGNAL: u32 = 1;
+pub const DRM_HLRS_SYNC_TIMELINE: u32 = 2;
+pub const DRM_HLRS_MAX_SYNCS: u32 = 64;
+pub const DRM_HLRS_VM_CREATE_SHARED: u32 = 1;
+pub const DRM_HLRS_VM_BIND_OP_MAP: u32 = 0;
+pub const DRM_HLRS_VM_BIND_OP_UNMAP: u32 = 1;
+pub const DRM_HLRS_VM_BIND_READONLY: u32 = 1;
+pub const DRM_HLRS_VM_BIND_NULL: u32 = 2;
+pub const DRM_HLRS_MAX_BIND_OPS: u32 = 4096;
+pub const DRM_HLRS_FAULT_NONE: u32 = 0;
+pub const DRM_HLRS_FAULT_NOT_PRESENT: u32 = 1;
+pub const DRM_HLRS_FAULT_READ_ONLY: u32 = 2;
+pub const DRM_HLRS_FAULT_VA_RANGE: u32 = 3;
+pub const DRM_HLRS_FAULT_BUS: u32 = 4;
+pub const DRM_HLRS_FAULT_LMEM_ERROR: u32 = 5;
+pub const DRM_HLRS_FAULT_TIMEOUT: u32 = 6;
+pub const DRM_HLRS_FAULT_OTHER: u32 = 7;
+pub const DRM_HLRS_FAULT_WRITE: u32 = 1;
+pub const DRM_HLRS_VM_BANNED: u32 = 1;
+pub const DRM_HLRS_VM_EXPORTED: u32 = 2;
+pub const DRM_HLRS_VM_REGISTERED: u32 = 4;
+pub const DRM_HLRS_COMMAND_COPY: u32 = 0;
+pub const DRM_HLRS_COMMAND_FILL: u32 = 1;
+pub const DRM_HLRS_COMMAND_CRC32C: u32 = 2;
+pub const DRM_HLRS_COMMAND_FENCE: u32 = 3;
+pub const DRM_HLRS_COMMAND_HANG: u32 = 4;
+pub const DRM_HLRS_MAX_COMMANDS: u32 = 64;
+pub const DRM_HLRS_QUEUE_BANNED: u32 = 1;
 pub type __u16 = core::ffi::c_ushort;
 pub type __s32 = core::ffi::c_int;
 pub type __u32 = core::ffi::c_uint;
+pub type __s64 = core::ffi::c_longlong;
 pub type __u64 = core::ffi::c_ulonglong;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -106,6 +135,57 @@ const _: () = {
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
+pub struct sync_fence_info {
+    pub obj_name: [core::ffi::c_char; 32usize],
+    pub driver_name: [core::ffi::c_char; 32usize],
+    pub status: __s32,
+    pub flags: __u32,
+    pub timestamp_ns: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of sync_fence_info"][::core::mem::size_of::<sync_fence_info>() - 80usize];
+    ["Alignment of sync_fence_info"][::core::mem::align_of::<sync_fence_info>() - 8usize];
+    ["Offset of field: sync_fence_info::obj_name"]
+        [::core::mem::offset_of!(sync_fence_info, obj_name) - 0usize];
+    ["Offset of field: sync_fence_info::driver_name"]
+        [::core::mem::offset_of!(sync_fence_info, driver_name) - 32usize];
+    ["Offset of field: sync_fence_info::status"]
+        [::core::mem::offset_of!(sync_fence_info, status) - 64usize];
+    ["Offset of field: sync_fence_info::flags"]
+        [::core::mem::offset_of!(sync_fence_info, flags) - 68usize];
+    ["Offset of field: sync_fence_info::timestamp_ns"]
+        [::core::mem::offset_of!(sync_fence_info, timestamp_ns) - 72usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct sync_file_info {
+    pub name: [core::ffi::c_char; 32usize],
+    pub status: __s32,
+    pub flags: __u32,
+    pub num_fences: __u32,
+    pub pad: __u32,
+    pub sync_fence_info: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of sync_file_info"][::core::mem::size_of::<sync_file_info>() - 56usize];
+    ["Alignment of sync_file_info"][::core::mem::align_of::<sync_file_info>() - 8usize];
+    ["Offset of field: sync_file_info::name"]
+        [::core::mem::offset_of!(sync_file_info, name) - 0usize];
+    ["Offset of field: sync_file_info::status"]
+        [::core::mem::offset_of!(sync_file_info, status) - 32usize];
+    ["Offset of field: sync_file_info::flags"]
+        [::core::mem::offset_of!(sync_file_info, flags) - 36usize];
+    ["Offset of field: sync_file_info::num_fences"]
+        [::core::mem::offset_of!(sync_file_info, num_fences) - 40usize];
+    ["Offset of field: sync_file_info::pad"]
+        [::core::mem::offset_of!(sync_file_info, pad) - 44usize];
+    ["Offset of field: sync_file_info::sync_fence_info"]
+        [::core::mem::offset_of!(sync_file_info, sync_fence_info) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct drm_gem_close {
     pub handle: __u32,
     pub pad: __u32,
@@ -136,6 +216,160 @@ const _: () = {
     ["Offset of field: drm_prime_handle::fd"]
         [::core::mem::offset_of!(drm_prime_handle, fd) - 8usize];
 };
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_create {
+    pub handle: __u32,
+    pub flags: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_create"][::core::mem::size_of::<drm_syncobj_create>() - 8usize];
+    ["Alignment of drm_syncobj_create"][::core::mem::align_of::<drm_syncobj_create>() - 4usize];
+    ["Offset of field: drm_syncobj_create::handle"]
+        [::core::mem::offset_of!(drm_syncobj_create, handle) - 0usize];
+    ["Offset of field: drm_syncobj_create::flags"]
+        [::core::mem::offset_of!(drm_syncobj_create, flags) - 4usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_destroy {
+    pub handle: __u32,
+    pub pad: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_destroy"][::core::mem::size_of::<drm_syncobj_destroy>() - 8usize];
+    ["Alignment of drm_syncobj_destroy"][::core::mem::align_of::<drm_syncobj_destroy>() - 4usize];
+    ["Offset of field: drm_syncobj_destroy::handle"]
+        [::core::mem::offset_of!(drm_syncobj_destroy, handle) - 0usize];
+    ["Offset of field: drm_syncobj_destroy::pad"]
+        [::core::mem::offset_of!(drm_syncobj_destroy, pad) - 4usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_handle {
+    pub handle: __u32,
+    pub flags: __u32,
+    pub fd: __s32,
+    pub pad: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_handle"][::core::mem::size_of::<drm_syncobj_handle>() - 16usize];
+    ["Alignment of drm_syncobj_handle"][::core::mem::align_of::<drm_syncobj_handle>() - 4usize];
+    ["Offset of field: drm_syncobj_handle::handle"]
+        [::core::mem::offset_of!(drm_syncobj_handle, handle) - 0usize];
+    ["Offset of field: drm_syncobj_handle::flags"]
+        [::core::mem::offset_of!(drm_syncobj_handle, flags) - 4usize];
+    ["Offset of field: drm_syncobj_handle::fd"]
+        [::core::mem::offset_of!(drm_syncobj_handle, fd) - 8usize];
+    ["Offset of field: drm_syncobj_handle::pad"]
+        [::core::mem::offset_of!(drm_syncobj_handle, pad) - 12usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_transfer {
+    pub src_handle: __u32,
+    pub dst_handle: __u32,
+    pub src_point: __u64,
+    pub dst_point: __u64,
+    pub flags: __u32,
+    pub pad: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_transfer"][::core::mem::size_of::<drm_syncobj_transfer>() - 32usize];
+    ["Alignment of drm_syncobj_transfer"][::core::mem::align_of::<drm_syncobj_transfer>() - 8usize];
+    ["Offset of field: drm_syncobj_transfer::src_handle"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, src_handle) - 0usize];
+    ["Offset of field: drm_syncobj_transfer::dst_handle"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, dst_handle) - 4usize];
+    ["Offset of field: drm_syncobj_transfer::src_point"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, src_point) - 8usize];
+    ["Offset of field: drm_syncobj_transfer::dst_point"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, dst_point) - 16usize];
+    ["Offset of field: drm_syncobj_transfer::flags"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, flags) - 24usize];
+    ["Offset of field: drm_syncobj_transfer::pad"]
+        [::core::mem::offset_of!(drm_syncobj_transfer, pad) - 28usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_timeline_wait {
+    pub handles: __u64,
+    pub points: __u64,
+    pub timeout_nsec: __s64,
+    pub count_handles: __u32,
+    pub flags: __u32,
+    pub first_signaled: __u32,
+    pub pad: __u32,
+    pub deadline_nsec: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_timeline_wait"]
+        [::core::mem::size_of::<drm_syncobj_timeline_wait>() - 48usize];
+    ["Alignment of drm_syncobj_timeline_wait"]
+        [::core::mem::align_of::<drm_syncobj_timeline_wait>() - 8usize];
+    ["Offset of field: drm_syncobj_timeline_wait::handles"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, handles) - 0usize];
+    ["Offset of field: drm_syncobj_timeline_wait::points"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, points) - 8usize];
+    ["Offset of field: drm_syncobj_timeline_wait::timeout_nsec"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, timeout_nsec) - 16usize];
+    ["Offset of field: drm_syncobj_timeline_wait::count_handles"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, count_handles) - 24usize];
+    ["Offset of field: drm_syncobj_timeline_wait::flags"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, flags) - 28usize];
+    ["Offset of field: drm_syncobj_timeline_wait::first_signaled"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, first_signaled) - 32usize];
+    ["Offset of field: drm_syncobj_timeline_wait::pad"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, pad) - 36usize];
+    ["Offset of field: drm_syncobj_timeline_wait::deadline_nsec"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_wait, deadline_nsec) - 40usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_array {
+    pub handles: __u64,
+    pub count_handles: __u32,
+    pub pad: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_array"][::core::mem::size_of::<drm_syncobj_array>() - 16usize];
+    ["Alignment of drm_syncobj_array"][::core::mem::align_of::<drm_syncobj_array>() - 8usize];
+    ["Offset of field: drm_syncobj_array::handles"]
+        [::core::mem::offset_of!(drm_syncobj_array, handles) - 0usize];
+    ["Offset of field: drm_syncobj_array::count_handles"]
+        [::core::mem::offset_of!(drm_syncobj_array, count_handles) - 8usize];
+    ["Offset of field: drm_syncobj_array::pad"]
+        [::core::mem::offset_of!(drm_syncobj_array, pad) - 12usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_syncobj_timeline_array {
+    pub handles: __u64,
+    pub points: __u64,
+    pub count_handles: __u32,
+    pub flags: __u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_syncobj_timeline_array"]
+        [::core::mem::size_of::<drm_syncobj_timeline_array>() - 24usize];
+    ["Alignment of drm_syncobj_timeline_array"]
+        [::core::mem::align_of::<drm_syncobj_timeline_array>() - 8usize];
+    ["Offset of field: drm_syncobj_timeline_array::handles"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_array, handles) - 0usize];
+    ["Offset of field: drm_syncobj_timeline_array::points"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_array, points) - 8usize];
+    ["Offset of field: drm_syncobj_timeline_array::count_handles"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_array, count_handles) - 16usize];
+    ["Offset of field: drm_syncobj_timeline_array::flags"]
+        [::core::mem::offset_of!(drm_syncobj_timeline_array, flags) - 20usize];
+};
 pub const DRM_HLRS_DEVICE_QUERY: drm_hlrs_ioctl_id = 0;
 pub const DRM_HLRS_MEM_CREATE: drm_hlrs_ioctl_id = 1;
 pub const DRM_HLRS_MEM_MMAP_OFFSET: drm_hlrs_ioctl_id = 2;
@@ -146,6 +380,15 @@ pub const DRM_HLRS_MEM_WAIT: drm_hlrs_ioctl_id = 6;
 pub const DRM_HLRS_MEM_EXPORT: drm_hlrs_ioctl_id = 7;
 pub const DRM_HLRS_MEM_REVOKE: drm_hlrs_ioctl_id = 8;
 pub const DRM_HLRS_DEVICE_OWN: drm_hlrs_ioctl_id = 9;
+pub const DRM_HLRS_VM_CREATE: drm_hlrs_ioctl_id = 10;
+pub const DRM_HLRS_VM_DESTROY: drm_hlrs_ioctl_id = 11;
+pub const DRM_HLRS_VM_BIND: drm_hlrs_ioctl_id = 12;
+pub const DRM_HLRS_VM_QUERY: drm_hlrs_ioctl_id = 13;
+pub const DRM_HLRS_VM_EXPORT: drm_hlrs_ioctl_id = 14;
+pub const DRM_HLRS_QUEUE_CREATE: drm_hlrs_ioctl_id = 15;
+pub const DRM_HLRS_QUEUE_DESTROY: drm_hlrs_ioctl_id = 16;
+pub const DRM_HLRS_QUEUE_SUBMIT: drm_hlrs_ioctl_id = 17;
+pub const DRM_HLRS_QUEUE_QUERY: drm_hlrs_ioctl_id = 18;
 pub type drm_hlrs_ioctl_id = core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -564,6 +807,359 @@ const _: () = {
     ["Offset of field: drm_hlrs_mem_wait::reserved"]
         [::core::mem::offset_of!(drm_hlrs_mem_wait, reserved) - 24usize];
 };
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_sync {
+    pub handle: __u32,
+    pub flags: __u32,
+    pub timeline_value: __u64,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_sync"][::core::mem::size_of::<drm_hlrs_sync>() - 32usize];
+    ["Alignment of drm_hlrs_sync"][::core::mem::align_of::<drm_hlrs_sync>() - 8usize];
+    ["Offset of field: drm_hlrs_sync::handle"]
+        [::core::mem::offset_of!(drm_hlrs_sync, handle) - 0usize];
+    ["Offset of field: drm_hlrs_sync::flags"]
+        [::core::mem::offset_of!(drm_hlrs_sync, flags) - 4usize];
+    ["Offset of field: drm_hlrs_sync::timeline_value"]
+        [::core::mem::offset_of!(drm_hlrs_sync, timeline_value) - 8usize];
+    ["Offset of field: drm_hlrs_sync::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_sync, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_create {
+    pub extensions: __u64,
+    pub flags: __u32,
+    pub vm_id: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_create"][::core::mem::size_of::<drm_hlrs_vm_create>() - 32usize];
+    ["Alignment of drm_hlrs_vm_create"][::core::mem::align_of::<drm_hlrs_vm_create>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_create::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_vm_create, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_vm_create::flags"]
+        [::core::mem::offset_of!(drm_hlrs_vm_create, flags) - 8usize];
+    ["Offset of field: drm_hlrs_vm_create::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_vm_create, vm_id) - 12usize];
+    ["Offset of field: drm_hlrs_vm_create::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_create, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_destroy {
+    pub vm_id: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_destroy"][::core::mem::size_of::<drm_hlrs_vm_destroy>() - 24usize];
+    ["Alignment of drm_hlrs_vm_destroy"][::core::mem::align_of::<drm_hlrs_vm_destroy>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_destroy::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_vm_destroy, vm_id) - 0usize];
+    ["Offset of field: drm_hlrs_vm_destroy::pad"]
+        [::core::mem::offset_of!(drm_hlrs_vm_destroy, pad) - 4usize];
+    ["Offset of field: drm_hlrs_vm_destroy::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_destroy, reserved) - 8usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_bind_op {
+    pub op: __u32,
+    pub flags: __u32,
+    pub handle: __u32,
+    pub pad: __u32,
+    pub va: __u64,
+    pub range: __u64,
+    pub offset: __u64,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_bind_op"][::core::mem::size_of::<drm_hlrs_vm_bind_op>() - 56usize];
+    ["Alignment of drm_hlrs_vm_bind_op"][::core::mem::align_of::<drm_hlrs_vm_bind_op>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::op"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, op) - 0usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::flags"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, flags) - 4usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::handle"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, handle) - 8usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::pad"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, pad) - 12usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::va"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, va) - 16usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::range"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, range) - 24usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::offset"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, offset) - 32usize];
+    ["Offset of field: drm_hlrs_vm_bind_op::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind_op, reserved) - 40usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_bind {
+    pub extensions: __u64,
+    pub vm_id: __u32,
+    pub flags: __u32,
+    pub ops: __u64,
+    pub syncs: __u64,
+    pub num_ops: __u32,
+    pub num_syncs: __u32,
+    pub failed_op: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_bind"][::core::mem::size_of::<drm_hlrs_vm_bind>() - 64usize];
+    ["Alignment of drm_hlrs_vm_bind"][::core::mem::align_of::<drm_hlrs_vm_bind>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_bind::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_vm_bind::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, vm_id) - 8usize];
+    ["Offset of field: drm_hlrs_vm_bind::flags"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, flags) - 12usize];
+    ["Offset of field: drm_hlrs_vm_bind::ops"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, ops) - 16usize];
+    ["Offset of field: drm_hlrs_vm_bind::syncs"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, syncs) - 24usize];
+    ["Offset of field: drm_hlrs_vm_bind::num_ops"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, num_ops) - 32usize];
+    ["Offset of field: drm_hlrs_vm_bind::num_syncs"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, num_syncs) - 36usize];
+    ["Offset of field: drm_hlrs_vm_bind::failed_op"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, failed_op) - 40usize];
+    ["Offset of field: drm_hlrs_vm_bind::pad"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, pad) - 44usize];
+    ["Offset of field: drm_hlrs_vm_bind::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_bind, reserved) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_fault {
+    pub va: __u64,
+    pub reason: __u32,
+    pub flags: __u32,
+    pub queue_id: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_fault"][::core::mem::size_of::<drm_hlrs_fault>() - 40usize];
+    ["Alignment of drm_hlrs_fault"][::core::mem::align_of::<drm_hlrs_fault>() - 8usize];
+    ["Offset of field: drm_hlrs_fault::va"][::core::mem::offset_of!(drm_hlrs_fault, va) - 0usize];
+    ["Offset of field: drm_hlrs_fault::reason"]
+        [::core::mem::offset_of!(drm_hlrs_fault, reason) - 8usize];
+    ["Offset of field: drm_hlrs_fault::flags"]
+        [::core::mem::offset_of!(drm_hlrs_fault, flags) - 12usize];
+    ["Offset of field: drm_hlrs_fault::queue_id"]
+        [::core::mem::offset_of!(drm_hlrs_fault, queue_id) - 16usize];
+    ["Offset of field: drm_hlrs_fault::pad"]
+        [::core::mem::offset_of!(drm_hlrs_fault, pad) - 20usize];
+    ["Offset of field: drm_hlrs_fault::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_fault, reserved) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_query {
+    pub extensions: __u64,
+    pub vm_id: __u32,
+    pub state: __u32,
+    pub fault: drm_hlrs_fault,
+    pub mapped: __u64,
+    pub page_tables: __u64,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_query"][::core::mem::size_of::<drm_hlrs_vm_query>() - 88usize];
+    ["Alignment of drm_hlrs_vm_query"][::core::mem::align_of::<drm_hlrs_vm_query>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_query::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_vm_query::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, vm_id) - 8usize];
+    ["Offset of field: drm_hlrs_vm_query::state"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, state) - 12usize];
+    ["Offset of field: drm_hlrs_vm_query::fault"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, fault) - 16usize];
+    ["Offset of field: drm_hlrs_vm_query::mapped"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, mapped) - 56usize];
+    ["Offset of field: drm_hlrs_vm_query::page_tables"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, page_tables) - 64usize];
+    ["Offset of field: drm_hlrs_vm_query::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_query, reserved) - 72usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_vm_export {
+    pub vm_id: __u32,
+    pub pad: __u32,
+    pub fd: __s32,
+    pub pad1: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_vm_export"][::core::mem::size_of::<drm_hlrs_vm_export>() - 32usize];
+    ["Alignment of drm_hlrs_vm_export"][::core::mem::align_of::<drm_hlrs_vm_export>() - 8usize];
+    ["Offset of field: drm_hlrs_vm_export::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_vm_export, vm_id) - 0usize];
+    ["Offset of field: drm_hlrs_vm_export::pad"]
+        [::core::mem::offset_of!(drm_hlrs_vm_export, pad) - 4usize];
+    ["Offset of field: drm_hlrs_vm_export::fd"]
+        [::core::mem::offset_of!(drm_hlrs_vm_export, fd) - 8usize];
+    ["Offset of field: drm_hlrs_vm_export::pad1"]
+        [::core::mem::offset_of!(drm_hlrs_vm_export, pad1) - 12usize];
+    ["Offset of field: drm_hlrs_vm_export::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_vm_export, reserved) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_queue_create {
+    pub extensions: __u64,
+    pub vm_id: __u32,
+    pub engine_class: __u32,
+    pub flags: __u32,
+    pub queue_id: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_queue_create"][::core::mem::size_of::<drm_hlrs_queue_create>() - 40usize];
+    ["Alignment of drm_hlrs_queue_create"]
+        [::core::mem::align_of::<drm_hlrs_queue_create>() - 8usize];
+    ["Offset of field: drm_hlrs_queue_create::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_queue_create::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, vm_id) - 8usize];
+    ["Offset of field: drm_hlrs_queue_create::engine_class"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, engine_class) - 12usize];
+    ["Offset of field: drm_hlrs_queue_create::flags"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, flags) - 16usize];
+    ["Offset of field: drm_hlrs_queue_create::queue_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, queue_id) - 20usize];
+    ["Offset of field: drm_hlrs_queue_create::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_queue_create, reserved) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_queue_destroy {
+    pub queue_id: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_queue_destroy"][::core::mem::size_of::<drm_hlrs_queue_destroy>() - 24usize];
+    ["Alignment of drm_hlrs_queue_destroy"]
+        [::core::mem::align_of::<drm_hlrs_queue_destroy>() - 8usize];
+    ["Offset of field: drm_hlrs_queue_destroy::queue_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_destroy, queue_id) - 0usize];
+    ["Offset of field: drm_hlrs_queue_destroy::pad"]
+        [::core::mem::offset_of!(drm_hlrs_queue_destroy, pad) - 4usize];
+    ["Offset of field: drm_hlrs_queue_destroy::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_queue_destroy, reserved) - 8usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_command {
+    pub op: __u32,
+    pub flags: __u32,
+    pub src: __u64,
+    pub dst: __u64,
+    pub size: __u64,
+    pub data: __u64,
+    pub reserved: __u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_command"][::core::mem::size_of::<drm_hlrs_command>() - 48usize];
+    ["Alignment of drm_hlrs_command"][::core::mem::align_of::<drm_hlrs_command>() - 8usize];
+    ["Offset of field: drm_hlrs_command::op"]
+        [::core::mem::offset_of!(drm_hlrs_command, op) - 0usize];
+    ["Offset of field: drm_hlrs_command::flags"]
+        [::core::mem::offset_of!(drm_hlrs_command, flags) - 4usize];
+    ["Offset of field: drm_hlrs_command::src"]
+        [::core::mem::offset_of!(drm_hlrs_command, src) - 8usize];
+    ["Offset of field: drm_hlrs_command::dst"]
+        [::core::mem::offset_of!(drm_hlrs_command, dst) - 16usize];
+    ["Offset of field: drm_hlrs_command::size"]
+        [::core::mem::offset_of!(drm_hlrs_command, size) - 24usize];
+    ["Offset of field: drm_hlrs_command::data"]
+        [::core::mem::offset_of!(drm_hlrs_command, data) - 32usize];
+    ["Offset of field: drm_hlrs_command::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_command, reserved) - 40usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_queue_submit {
+    pub extensions: __u64,
+    pub queue_id: __u32,
+    pub flags: __u32,
+    pub commands: __u64,
+    pub syncs: __u64,
+    pub num_commands: __u32,
+    pub num_syncs: __u32,
+    pub fault_va: __u64,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_queue_submit"][::core::mem::size_of::<drm_hlrs_queue_submit>() - 64usize];
+    ["Alignment of drm_hlrs_queue_submit"]
+        [::core::mem::align_of::<drm_hlrs_queue_submit>() - 8usize];
+    ["Offset of field: drm_hlrs_queue_submit::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_queue_submit::queue_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, queue_id) - 8usize];
+    ["Offset of field: drm_hlrs_queue_submit::flags"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, flags) - 12usize];
+    ["Offset of field: drm_hlrs_queue_submit::commands"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, commands) - 16usize];
+    ["Offset of field: drm_hlrs_queue_submit::syncs"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, syncs) - 24usize];
+    ["Offset of field: drm_hlrs_queue_submit::num_commands"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, num_commands) - 32usize];
+    ["Offset of field: drm_hlrs_queue_submit::num_syncs"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, num_syncs) - 36usize];
+    ["Offset of field: drm_hlrs_queue_submit::fault_va"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, fault_va) - 40usize];
+    ["Offset of field: drm_hlrs_queue_submit::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_queue_submit, reserved) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_queue_query {
+    pub extensions: __u64,
+    pub queue_id: __u32,
+    pub state: __u32,
+    pub vm_id: __u32,
+    pub pending: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_queue_query"][::core::mem::size_of::<drm_hlrs_queue_query>() - 40usize];
+    ["Alignment of drm_hlrs_queue_query"][::core::mem::align_of::<drm_hlrs_queue_query>() - 8usize];
+    ["Offset of field: drm_hlrs_queue_query::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_queue_query::queue_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, queue_id) - 8usize];
+    ["Offset of field: drm_hlrs_queue_query::state"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, state) - 12usize];
+    ["Offset of field: drm_hlrs_queue_query::vm_id"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, vm_id) - 16usize];
+    ["Offset of field: drm_hlrs_queue_query::pending"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, pending) - 20usize];
+    ["Offset of field: drm_hlrs_queue_query::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_queue_query, reserved) - 24usize];
+};
 pub const HLRS_SYS_IOCTL_HLRS_DEVICE_QUERY: hlrs_sys_ioctl = 3223872576;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_CREATE: hlrs_sys_ioctl = 3224396865;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_MMAP_OFFSET: hlrs_sys_ioctl = 3223872578;
@@ -574,9 +1170,28 @@ pub const HLRS_SYS_IOCTL_HLRS_MEM_WAIT: hlrs_sys_ioctl = 3223872582;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_EXPORT: hlrs_sys_ioctl = 3225445447;
 pub const HLRS_SYS_IOCTL_HLRS_MEM_REVOKE: hlrs_sys_ioctl = 3223348296;
 pub const HLRS_SYS_IOCTL_HLRS_DEVICE_OWN: hlrs_sys_ioctl = 3223348297;
+pub const HLRS_SYS_IOCTL_HLRS_VM_CREATE: hlrs_sys_ioctl = 3223348298;
+pub const HLRS_SYS_IOCTL_HLRS_VM_DESTROY: hlrs_sys_ioctl = 3222824011;
+pub const HLRS_SYS_IOCTL_HLRS_VM_BIND: hlrs_sys_ioctl = 3225445452;
+pub const HLRS_SYS_IOCTL_HLRS_VM_QUERY: hlrs_sys_ioctl = 3227018317;
+pub const HLRS_SYS_IOCTL_HLRS_VM_EXPORT: hlrs_sys_ioctl = 3223348302;
+pub const HLRS_SYS_IOCTL_HLRS_QUEUE_CREATE: hlrs_sys_ioctl = 3223872591;
+pub const HLRS_SYS_IOCTL_HLRS_QUEUE_DESTROY: hlrs_sys_ioctl = 3222824016;
+pub const HLRS_SYS_IOCTL_HLRS_QUEUE_SUBMIT: hlrs_sys_ioctl = 3225445457;
+pub const HLRS_SYS_IOCTL_HLRS_QUEUE_QUERY: hlrs_sys_ioctl = 3223872594;
 pub const HLRS_SYS_IOCTL_GEM_CLOSE: hlrs_sys_ioctl = 1074291721;
 pub const HLRS_SYS_IOCTL_PRIME_HANDLE_TO_FD: hlrs_sys_ioctl = 3222037549;
 pub const HLRS_SYS_IOCTL_PRIME_FD_TO_HANDLE: hlrs_sys_ioctl = 3222037550;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_CREATE: hlrs_sys_ioctl = 3221775551;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_DESTROY: hlrs_sys_ioctl = 3221775552;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_HANDLE_TO_FD: hlrs_sys_ioctl = 3222299841;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_FD_TO_HANDLE: hlrs_sys_ioctl = 3222299842;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_TRANSFER: hlrs_sys_ioctl = 3223348428;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_TIMELINE_WAIT: hlrs_sys_ioctl = 3224397002;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_TIMELINE_SIGNAL: hlrs_sys_ioctl = 3222824141;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_SIGNAL: hlrs_sys_ioctl = 3222299845;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_RESET: hlrs_sys_ioctl = 3222299844;
+pub const HLRS_SYS_IOCTL_SYNCOBJ_QUERY: hlrs_sys_ioctl = 3222824139;
 pub type hlrs_sys_ioctl = core::ffi::c_uint;
 pub const HLRS_SYS_DMA_BUF_IOCTL_SYNC: hlrs_sys_dma_buf = 1074291200;
 pub const HLRS_SYS_DMA_BUF_IOCTL_EXPORT_SYNC_FILE: hlrs_sys_dma_buf = 3221774850;
@@ -585,6 +1200,15 @@ pub const HLRS_SYS_DMA_BUF_SYNC_READ: hlrs_sys_dma_buf = 1;
 pub const HLRS_SYS_DMA_BUF_SYNC_WRITE: hlrs_sys_dma_buf = 2;
 pub const HLRS_SYS_DMA_BUF_SYNC_END: hlrs_sys_dma_buf = 4;
 pub type hlrs_sys_dma_buf = core::ffi::c_uint;
+pub const HLRS_SYS_SYNC_IOC_FILE_INFO: hlrs_sys_sync_file = 3224911364;
+pub type hlrs_sys_sync_file = core::ffi::c_uint;
+pub const HLRS_SYS_SYNCOBJ_CREATE_SIGNALED: hlrs_sys_syncobj = 1;
+pub const HLRS_SYS_SYNCOBJ_IMPORT_SYNC_FILE: hlrs_sys_syncobj = 1;
+pub const HLRS_SYS_SYNCOBJ_EXPORT_SYNC_FILE: hlrs_sys_syncobj = 1;
+pub const HLRS_SYS_SYNCOBJ_WAIT_ALL: hlrs_sys_syncobj = 1;
+pub const HLRS_SYS_SYNCOBJ_WAIT_FOR_SUBMIT: hlrs_sys_syncobj = 2;
+pub const HLRS_SYS_SYNCOBJ_WAIT_AVAILABLE: hlrs_sys_syncobj = 4;
+pub type hlrs_sys_syncobj = core::ffi::c_uint;
 pub const HLRS_SYS_O_RDONLY: hlrs_sys_fd = 0;
 pub const HLRS_SYS_O_WRONLY: hlrs_sys_fd = 1;
 pub const HLRS_SYS_O_RDWR: hlrs_sys_fd = 2;

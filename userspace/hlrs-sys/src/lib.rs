@@ -50,6 +50,39 @@ pub const DRM_IOCTL_GEM_CLOSE: u32 = HLRS_SYS_IOCTL_GEM_CLOSE;
 pub const DRM_IOCTL_PRIME_HANDLE_TO_FD: u32 = HLRS_SYS_IOCTL_PRIME_HANDLE_TO_FD;
 /// Number of the ioctl that takes a [`drm_prime_handle`] and sets its `handle`.
 pub const DRM_IOCTL_PRIME_FD_TO_HANDLE: u32 = HLRS_SYS_IOCTL_PRIME_FD_TO_HANDLE;
+/// Number of the ioctl that takes a [`drm_syncobj_create`].
+pub const DRM_IOCTL_SYNCOBJ_CREATE: u32 = HLRS_SYS_IOCTL_SYNCOBJ_CREATE;
+/// Number of the ioctl that takes a [`drm_syncobj_destroy`].
+pub const DRM_IOCTL_SYNCOBJ_DESTROY: u32 = HLRS_SYS_IOCTL_SYNCOBJ_DESTROY;
+/// Number of the ioctl that takes a [`drm_syncobj_handle`] and sets its `fd`.
+pub const DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD: u32 = HLRS_SYS_IOCTL_SYNCOBJ_HANDLE_TO_FD;
+/// Number of the ioctl that takes a [`drm_syncobj_handle`] and sets its `handle`.
+pub const DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE: u32 = HLRS_SYS_IOCTL_SYNCOBJ_FD_TO_HANDLE;
+/// Number of the ioctl that takes a [`drm_syncobj_transfer`].
+pub const DRM_IOCTL_SYNCOBJ_TRANSFER: u32 = HLRS_SYS_IOCTL_SYNCOBJ_TRANSFER;
+/// Number of the ioctl that takes a [`drm_syncobj_timeline_wait`].
+pub const DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT: u32 = HLRS_SYS_IOCTL_SYNCOBJ_TIMELINE_WAIT;
+/// Number of the ioctl that takes a [`drm_syncobj_timeline_array`].
+pub const DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL: u32 = HLRS_SYS_IOCTL_SYNCOBJ_TIMELINE_SIGNAL;
+/// Number of the ioctl that takes a [`drm_syncobj_array`], and has their fences signal.
+pub const DRM_IOCTL_SYNCOBJ_SIGNAL: u32 = HLRS_SYS_IOCTL_SYNCOBJ_SIGNAL;
+/// Number of the ioctl that takes a [`drm_syncobj_array`], and takes their fences away.
+pub const DRM_IOCTL_SYNCOBJ_RESET: u32 = HLRS_SYS_IOCTL_SYNCOBJ_RESET;
+/// Number of the ioctl that takes a [`drm_syncobj_timeline_array`] and sets its points.
+pub const DRM_IOCTL_SYNCOBJ_QUERY: u32 = HLRS_SYS_IOCTL_SYNCOBJ_QUERY;
+
+/// [`drm_syncobj_create`]: it begins with a fence that has signalled.
+pub const DRM_SYNCOBJ_CREATE_SIGNALED: u32 = HLRS_SYS_SYNCOBJ_CREATE_SIGNALED;
+/// [`drm_syncobj_handle`]: the descriptor is a sync file, whose fence the syncobj gets.
+pub const DRM_SYNCOBJ_IMPORT_SYNC_FILE: u32 = HLRS_SYS_SYNCOBJ_IMPORT_SYNC_FILE;
+/// [`drm_syncobj_handle`]: the descriptor is to be a sync file with the syncobj's fence.
+pub const DRM_SYNCOBJ_EXPORT_SYNC_FILE: u32 = HLRS_SYS_SYNCOBJ_EXPORT_SYNC_FILE;
+/// [`drm_syncobj_timeline_wait`]: for all, not for one of them.
+pub const DRM_SYNCOBJ_WAIT_ALL: u32 = HLRS_SYS_SYNCOBJ_WAIT_ALL;
+/// [`drm_syncobj_timeline_wait`]: also for a fence that is not there yet.
+pub const DRM_SYNCOBJ_WAIT_FOR_SUBMIT: u32 = HLRS_SYS_SYNCOBJ_WAIT_FOR_SUBMIT;
+/// [`drm_syncobj_timeline_wait`]: only until there is a fence.
+pub const DRM_SYNCOBJ_WAIT_AVAILABLE: u32 = HLRS_SYS_SYNCOBJ_WAIT_AVAILABLE;
 
 /// [`drm_prime_handle`]: the descriptor is closed on exec.
 pub const DRM_CLOEXEC: u32 = HLRS_SYS_DRM_CLOEXEC;
@@ -76,6 +109,24 @@ pub const DRM_IOCTL_HLRS_MEM_EXPORT: u32 = HLRS_SYS_IOCTL_HLRS_MEM_EXPORT;
 pub const DRM_IOCTL_HLRS_MEM_REVOKE: u32 = HLRS_SYS_IOCTL_HLRS_MEM_REVOKE;
 /// Number of the ioctl that takes a [`drm_hlrs_device_own`].
 pub const DRM_IOCTL_HLRS_DEVICE_OWN: u32 = HLRS_SYS_IOCTL_HLRS_DEVICE_OWN;
+/// Number of the ioctl that takes a [`drm_hlrs_vm_create`].
+pub const DRM_IOCTL_HLRS_VM_CREATE: u32 = HLRS_SYS_IOCTL_HLRS_VM_CREATE;
+/// Number of the ioctl that takes a [`drm_hlrs_vm_destroy`].
+pub const DRM_IOCTL_HLRS_VM_DESTROY: u32 = HLRS_SYS_IOCTL_HLRS_VM_DESTROY;
+/// Number of the ioctl that takes a [`drm_hlrs_vm_bind`].
+pub const DRM_IOCTL_HLRS_VM_BIND: u32 = HLRS_SYS_IOCTL_HLRS_VM_BIND;
+/// Number of the ioctl that takes a [`drm_hlrs_vm_query`].
+pub const DRM_IOCTL_HLRS_VM_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_VM_QUERY;
+/// Number of the ioctl that takes a [`drm_hlrs_vm_export`].
+pub const DRM_IOCTL_HLRS_VM_EXPORT: u32 = HLRS_SYS_IOCTL_HLRS_VM_EXPORT;
+/// Number of the ioctl that takes a [`drm_hlrs_queue_create`].
+pub const DRM_IOCTL_HLRS_QUEUE_CREATE: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_CREATE;
+/// Number of the ioctl that takes a [`drm_hlrs_queue_destroy`].
+pub const DRM_IOCTL_HLRS_QUEUE_DESTROY: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_DESTROY;
+/// Number of the ioctl that takes a [`drm_hlrs_queue_submit`].
+pub const DRM_IOCTL_HLRS_QUEUE_SUBMIT: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_SUBMIT;
+/// Number of the ioctl that takes a [`drm_hlrs_queue_query`].
+pub const DRM_IOCTL_HLRS_QUEUE_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_QUERY;
 
 /// [`drm_hlrs_mem_export`]: importers may only read.
 pub const O_RDONLY: u32 = HLRS_SYS_O_RDONLY;
@@ -92,6 +143,8 @@ pub const DMA_BUF_IOCTL_SYNC: u32 = HLRS_SYS_DMA_BUF_IOCTL_SYNC;
 pub const DMA_BUF_IOCTL_EXPORT_SYNC_FILE: u32 = HLRS_SYS_DMA_BUF_IOCTL_EXPORT_SYNC_FILE;
 /// On a dma-buf: number of the ioctl that takes a [`dma_buf_import_sync_file`].
 pub const DMA_BUF_IOCTL_IMPORT_SYNC_FILE: u32 = HLRS_SYS_DMA_BUF_IOCTL_IMPORT_SYNC_FILE;
+/// On a sync file: number of the ioctl that takes a [`sync_file_info`].
+pub const SYNC_IOC_FILE_INFO: u32 = HLRS_SYS_SYNC_IOC_FILE_INFO;
 /// Accesses that read.
 pub const DMA_BUF_SYNC_READ: u32 = HLRS_SYS_DMA_BUF_SYNC_READ;
 /// Accesses that write.
@@ -100,7 +153,7 @@ pub const DMA_BUF_SYNC_WRITE: u32 = HLRS_SYS_DMA_BUF_SYNC_WRITE;
 pub const DMA_BUF_SYNC_END: u32 = HLRS_SYS_DMA_BUF_SYNC_END;
 
 /// The number of every ioctl of a node here with its name in C.
-pub const IOCTLS: [(&str, u32); 14] = [
+pub const IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", DRM_IOCTL_HLRS_DEVICE_QUERY),
     ("DRM_IOCTL_HLRS_MEM_CREATE", DRM_IOCTL_HLRS_MEM_CREATE),
     (
@@ -114,6 +167,15 @@ pub const IOCTLS: [(&str, u32); 14] = [
     ("DRM_IOCTL_HLRS_MEM_EXPORT", DRM_IOCTL_HLRS_MEM_EXPORT),
     ("DRM_IOCTL_HLRS_MEM_REVOKE", DRM_IOCTL_HLRS_MEM_REVOKE),
     ("DRM_IOCTL_HLRS_DEVICE_OWN", DRM_IOCTL_HLRS_DEVICE_OWN),
+    ("DRM_IOCTL_HLRS_VM_CREATE", DRM_IOCTL_HLRS_VM_CREATE),
+    ("DRM_IOCTL_HLRS_VM_DESTROY", DRM_IOCTL_HLRS_VM_DESTROY),
+    ("DRM_IOCTL_HLRS_VM_BIND", DRM_IOCTL_HLRS_VM_BIND),
+    ("DRM_IOCTL_HLRS_VM_QUERY", DRM_IOCTL_HLRS_VM_QUERY),
+    ("DRM_IOCTL_HLRS_VM_EXPORT", DRM_IOCTL_HLRS_VM_EXPORT),
+    ("DRM_IOCTL_HLRS_QUEUE_CREATE", DRM_IOCTL_HLRS_QUEUE_CREATE),
+    ("DRM_IOCTL_HLRS_QUEUE_DESTROY", DRM_IOCTL_HLRS_QUEUE_DESTROY),
+    ("DRM_IOCTL_HLRS_QUEUE_SUBMIT", DRM_IOCTL_HLRS_QUEUE_SUBMIT),
+    ("DRM_IOCTL_HLRS_QUEUE_QUERY", DRM_IOCTL_HLRS_QUEUE_QUERY),
     ("DRM_IOCTL_VERSION", DRM_IOCTL_VERSION),
     ("DRM_IOCTL_GEM_CLOSE", DRM_IOCTL_GEM_CLOSE),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", DRM_IOCTL_PRIME_HANDLE_TO_FD),

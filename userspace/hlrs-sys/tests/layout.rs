@@ -105,11 +105,60 @@ fn pinned() -> Vec<Layout> {
         drm_hlrs_device_own: 32 {
             extensions @ 0 + 8, op @ 8 + 4, pad @ 12 + 4, reserved @ 16 + 16,
         }
+        drm_hlrs_sync: 32 {
+            handle @ 0 + 4, flags @ 4 + 4, timeline_value @ 8 + 8, reserved @ 16 + 16,
+        }
+        drm_hlrs_vm_create: 32 {
+            extensions @ 0 + 8, flags @ 8 + 4, vm_id @ 12 + 4, reserved @ 16 + 16,
+        }
+        drm_hlrs_vm_destroy: 24 {
+            vm_id @ 0 + 4, pad @ 4 + 4, reserved @ 8 + 16,
+        }
+        drm_hlrs_vm_bind_op: 56 {
+            op @ 0 + 4, flags @ 4 + 4, handle @ 8 + 4, pad @ 12 + 4, va @ 16 + 8, range @ 24 + 8,
+            offset @ 32 + 8, reserved @ 40 + 16,
+        }
+        drm_hlrs_vm_bind: 64 {
+            extensions @ 0 + 8, vm_id @ 8 + 4, flags @ 12 + 4, ops @ 16 + 8, syncs @ 24 + 8,
+            num_ops @ 32 + 4, num_syncs @ 36 + 4, failed_op @ 40 + 4, pad @ 44 + 4,
+            reserved @ 48 + 16,
+        }
+        drm_hlrs_fault: 40 {
+            va @ 0 + 8, reason @ 8 + 4, flags @ 12 + 4, queue_id @ 16 + 4, pad @ 20 + 4,
+            reserved @ 24 + 16,
+        }
+        drm_hlrs_vm_query: 88 {
+            extensions @ 0 + 8, vm_id @ 8 + 4, state @ 12 + 4, fault @ 16 + 40, mapped @ 56 + 8,
+            page_tables @ 64 + 8, reserved @ 72 + 16,
+        }
+        drm_hlrs_vm_export: 32 {
+            vm_id @ 0 + 4, pad @ 4 + 4, fd @ 8 + 4, pad1 @ 12 + 4, reserved @ 16 + 16,
+        }
+        drm_hlrs_queue_create: 40 {
+            extensions @ 0 + 8, vm_id @ 8 + 4, engine_class @ 12 + 4, flags @ 16 + 4,
+            queue_id @ 20 + 4, reserved @ 24 + 16,
+        }
+        drm_hlrs_queue_destroy: 24 {
+            queue_id @ 0 + 4, pad @ 4 + 4, reserved @ 8 + 16,
+        }
+        drm_hlrs_command: 48 {
+            op @ 0 + 4, flags @ 4 + 4, src @ 8 + 8, dst @ 16 + 8, size @ 24 + 8, data @ 32 + 8,
+            reserved @ 40 + 8,
+        }
+        drm_hlrs_queue_submit: 64 {
+            extensions @ 0 + 8, queue_id @ 8 + 4, flags @ 12 + 4, commands @ 16 + 8,
+            syncs @ 24 + 8, num_commands @ 32 + 4, num_syncs @ 36 + 4, fault_va @ 40 + 8,
+            reserved @ 48 + 16,
+        }
+        drm_hlrs_queue_query: 40 {
+            extensions @ 0 + 8, queue_id @ 8 + 4, state @ 12 + 4, vm_id @ 16 + 4, pending @ 20 + 4,
+            reserved @ 24 + 16,
+        }
     }
 }
 
 /// Numbers that programs were compiled with.
-const PINNED_IOCTLS: [(&str, u32); 14] = [
+const PINNED_IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", 0xc028_6440),
     ("DRM_IOCTL_HLRS_MEM_CREATE", 0xc030_6441),
     ("DRM_IOCTL_HLRS_MEM_MMAP_OFFSET", 0xc028_6442),
@@ -120,6 +169,15 @@ const PINNED_IOCTLS: [(&str, u32); 14] = [
     ("DRM_IOCTL_HLRS_MEM_EXPORT", 0xc040_6447),
     ("DRM_IOCTL_HLRS_MEM_REVOKE", 0xc020_6448),
     ("DRM_IOCTL_HLRS_DEVICE_OWN", 0xc020_6449),
+    ("DRM_IOCTL_HLRS_VM_CREATE", 0xc020_644a),
+    ("DRM_IOCTL_HLRS_VM_DESTROY", 0xc018_644b),
+    ("DRM_IOCTL_HLRS_VM_BIND", 0xc040_644c),
+    ("DRM_IOCTL_HLRS_VM_QUERY", 0xc058_644d),
+    ("DRM_IOCTL_HLRS_VM_EXPORT", 0xc020_644e),
+    ("DRM_IOCTL_HLRS_QUEUE_CREATE", 0xc028_644f),
+    ("DRM_IOCTL_HLRS_QUEUE_DESTROY", 0xc018_6450),
+    ("DRM_IOCTL_HLRS_QUEUE_SUBMIT", 0xc040_6451),
+    ("DRM_IOCTL_HLRS_QUEUE_QUERY", 0xc028_6452),
     ("DRM_IOCTL_VERSION", 0xc040_6400),
     ("DRM_IOCTL_GEM_CLOSE", 0x4008_6409),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", 0xc00c_642d),
