@@ -8,8 +8,7 @@
 use core::sync::atomic::AtomicU64;
 
 use kernel::{
-    new_condvar,
-    new_mutex,
+    new_condvar, new_mutex,
     prelude::*,
     sync::{
         Arc,
@@ -17,18 +16,26 @@ use kernel::{
         CondVarTimeoutResult,
         Mutex, //
     },
-    time::msecs_to_jiffies, //
+    time::{
+        delay::fsleep,
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic, //
+    },
 };
 use kernel_ext::{
     drm::{
         self,
         gem::IoWindow, //
     },
-    p2pdma, //
+    p2pdma,
+    workqueue::OwnedQueue, //
 };
 
 use crate::{
     driver::Hlrs,
+    exec::Engines,
     hw::Hw,
     lmem::Lmem,
     prime::{
@@ -36,7 +43,8 @@ use crate::{
         Ownership,
         Sharing, //
     },
-    queue::CopyQueue, //
+    queue::CopyQueue,
+    vm::Contexts, //
 };
 
 /// A DRM device of this driver.
@@ -57,6 +65,12 @@ pub(crate) struct DeviceData {
     pub(crate) hw: Arc<Hw>,
     pub(crate) lmem: Arc<Lmem>,
     pub(crate) queue: Arc<CopyQueue>,
+    /// The hardware queues that work for user space.
+    pub(crate) engines: Arc<Engines>,
+    /// Contexts of the MMU.
+    pub(crate) contexts: Arc<Contexts>,
+    /// Where jobs of user space's queues are given to the engines.
+    pub(crate) submit_queue: Arc<OwnedQueue>,
     /// BAR 2.
     pub(crate) aperture: IoWindow,
     /// What peers need to reach BAR 2; [`None`] if they cannot.
@@ -74,14 +88,21 @@ pub(crate) struct DeviceData {
     resetting: Mutex<bool>,
     #[pin]
     reset_done: CondVar,
+    /// The same for page tables. Memory is allocated with the other lock held, but not with this.
+    #[pin]
+    tables_away: Mutex<bool>,
 }
 
 impl DeviceData {
     /// Puts the parts together.
+    #[expect(clippy::too_many_arguments)]
     pub(crate) fn new(
         hw: Arc<Hw>,
         lmem: Arc<Lmem>,
         queue: Arc<CopyQueue>,
+        engines: Arc<Engines>,
+        contexts: Arc<Contexts>,
+        submit_queue: Arc<OwnedQueue>,
         aperture: IoWindow,
         p2p: Option<Arc<p2pdma::Provider>>,
         sharing: Sharing,
@@ -93,12 +114,16 @@ impl DeviceData {
             hw,
             lmem,
             queue,
+            engines,
+            contexts,
+            submit_queue,
             aperture,
             p2p,
             exports: sharing.exports,
             ownership: sharing.ownership,
             resetting <- new_mutex!(false, "hlrs::DeviceData::resetting"),
             reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),
+            tables_away <- new_mutex!(false, "hlrs::DeviceData::tables_away"),
         })
     }
 
@@ -123,13 +148,34 @@ impl DeviceData {
         Ok(f())
     }
 
+    /// Calls `f` while no reset can begin, whatever happens: with false if one does not end.
+    ///
+    /// Sleeps, no longer than [`RESET_WAIT_MS`]. May be called where a fence depends on it, and
+    /// `f` must not do what may not be done there.
+    pub(crate) fn outside_reset_always<R>(&self, f: impl FnOnce(bool) -> R) -> R {
+        let begin = Instant::<Monotonic>::now();
+
+        loop {
+            let resetting = self.tables_away.lock();
+            let give_up = begin.elapsed() >= Delta::from_millis(RESET_WAIT_MS.into());
+
+            if !*resetting || give_up {
+                return f(!*resetting);
+            }
+            drop(resetting);
+            fsleep(Delta::from_millis(1));
+        }
+    }
+
     /// Notes that a reset begins; waits for accesses that are going on. Sleeps.
     pub(crate) fn begin_reset(&self) {
         *self.resetting.lock() = true;
+        *self.tables_away.lock() = true;
     }
 
     /// Notes that the reset is over. Sleeps.
     pub(crate) fn end_reset(&self) {
+        *self.tables_away.lock() = false;
         *self.resetting.lock() = false;
         self.reset_done.notify_all();
     }

@@ -25,11 +25,13 @@ use kernel_ext::{
         self,
         gem::IoWindow, //
     },
-    drm_accel_ioctls, p2pdma,
+    drm_accel_ioctls,
+    p2pdma,
     pci::{
         EnabledDevice,
         Interrupts, //
     },
+    workqueue::OwnedQueue, //
 };
 
 use crate::{
@@ -39,6 +41,7 @@ use crate::{
         DeviceData,
         HlrsDevice, //
     },
+    exec::Engines,
     fdinfo,
     gem::{
         Buffer,
@@ -62,6 +65,10 @@ use crate::{
     sriov::{
         Admin,
         Provisioning, //
+    },
+    vm::{
+        Contexts,
+        DeviceVms, //
     },
 };
 
@@ -174,7 +181,20 @@ impl pci::Driver for Hlrs {
             });
 
             let nic_events = nic::events()?;
-            let interrupts = irq::register(pdev, &hw, &queue, &nic_events)?;
+            let contexts = Contexts::new(hw.clone())?;
+            let engines = Engines::new(pdev.as_ref(), hw.clone(), crate::job_timeout_ms())?;
+            let stop_engines = ScopeGuard::new(|| engines.shutdown());
+
+            let interrupts = irq::register(
+                pdev,
+                irq::Parties {
+                    hw: hw.clone(),
+                    queue: queue.clone(),
+                    engines: engines.clone(),
+                    contexts: contexts.clone(),
+                    nic: nic_events.clone(),
+                },
+            )?;
             hw.enable_events()?;
 
             let sriov = match hw.info.function {
@@ -208,6 +228,9 @@ impl pci::Driver for Hlrs {
                 hw.clone(),
                 lmem,
                 queue.clone(),
+                engines.clone(),
+                contexts,
+                Arc::new(OwnedQueue::unbound(c"hlrs")?, GFP_KERNEL)?,
                 aperture,
                 p2p,
                 sharing,
@@ -229,8 +252,9 @@ impl pci::Driver for Hlrs {
                 &hw,
                 &nic_events,
                 registration.device().minor_index(),
-                Arc::new(nic::NoVms, GFP_KERNEL)?,
+                Arc::new(DeviceVms::new(registration.device()), GFP_KERNEL)?,
             )?;
+            stop_engines.dismiss();
             cleanup.dismiss();
 
             Ok(try_pin_init!(Bound {
@@ -257,6 +281,7 @@ impl pci::Driver for Hlrs {
 
         // Before the node is unplugged, which waits for those who wait for a job.
         dev.queue.shutdown();
+        dev.engines.shutdown();
         prime::revoke_all(dev);
         let _ = dev.hw.disable_events();
     }
@@ -284,6 +309,7 @@ impl kernel_ext::pci::Driver for Hlrs {
 
         dev.begin_reset();
         dev.unmap_all_cpu();
+        dev.engines.suspend();
         // This takes the locks of buffers, and who submits a job has them while he waits for a
         // queue that is suspended: hence in this order.
         prime::suspend_all(dev);
@@ -299,13 +325,18 @@ impl kernel_ext::pci::Driver for Hlrs {
                 sriov.provisioning.restore()?;
             }
             dev.hw.enable_events()?;
-            dev.queue.resume()
+            dev.contexts.restore()?;
+            dev.queue.resume()?;
+            dev.engines.resume()
         });
         match restored {
             Ok(()) => dev_info!(pdev, "function was reset\n"),
             Err(e) => {
                 dev_err!(pdev, "function does not work after reset: {:?}\n", e);
-                dev.queue.give_up(if e == ENODEV { ENODEV } else { EIO });
+                let e = if e == ENODEV { ENODEV } else { EIO };
+
+                dev.queue.give_up(e);
+                dev.engines.give_up(e);
             }
         }
         this.nic_events.resume(restored);
@@ -319,6 +350,9 @@ impl drm::Driver for Hlrs {
     type Data = DeviceData;
     type File = ClientFile;
     type Object = BufferData;
+
+    const FEAT_SYNCOBJ: bool = true;
+    const FEAT_SYNCOBJ_TIMELINE: bool = true;
 
     const INFO: drm::DriverInfo = drm::DriverInfo {
         // CAST: Small numbers.
@@ -350,6 +384,24 @@ impl drm::Driver for Hlrs {
             hlrs_abi::drm_hlrs_mem_revoke, 0, ioctl::export::revoke),
         (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_DEVICE_OWN,
             hlrs_abi::drm_hlrs_device_own, 0, ioctl::own::own),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_VM_CREATE,
+            hlrs_abi::drm_hlrs_vm_create, 0, ioctl::vm::create),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_VM_DESTROY,
+            hlrs_abi::drm_hlrs_vm_destroy, 0, ioctl::vm::destroy),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_VM_BIND,
+            hlrs_abi::drm_hlrs_vm_bind, 0, ioctl::vm::bind),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_VM_QUERY,
+            hlrs_abi::drm_hlrs_vm_query, 0, ioctl::vm::query),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_VM_EXPORT,
+            hlrs_abi::drm_hlrs_vm_export, 0, ioctl::vm::export),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_QUEUE_CREATE,
+            hlrs_abi::drm_hlrs_queue_create, 0, ioctl::queue::create),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_QUEUE_DESTROY,
+            hlrs_abi::drm_hlrs_queue_destroy, 0, ioctl::queue::destroy),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_QUEUE_SUBMIT,
+            hlrs_abi::drm_hlrs_queue_submit, 0, ioctl::queue::submit),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_QUEUE_QUERY,
+            hlrs_abi::drm_hlrs_queue_query, 0, ioctl::queue::query),
     }
 
     fn show_fdinfo(_dev: &HlrsDevice, file: &drm::File<ClientFile>, printer: &mut drm::Printer) {

@@ -13,9 +13,11 @@
 //! | [`gem`] | buffers |
 //! | [`prime`] | buffers shared with other devices |
 //! | [`ops`] | copy, fill, checksum |
+//! | [`vm`] | address spaces of the engines |
+//! | [`exec`] | queues of user space, and the engines that do their work |
+//! | [`sync`], [`numbered`] | syncobjs, and objects that user space knows by number |
 //! | [`ioctl`], [`client`], [`fdinfo`] | user space: calls, open files, statistics |
 //! | [`sriov`] | VFs and their memory |
-//! | [`vm`] | virtual address spaces |
 //! | [`nic`], [`vm_api`] | the driver of the NIC engine; VMs for it |
 //! | [`debugfs`] | counters, error injection |
 //!
@@ -29,6 +31,7 @@ mod client;
 mod debugfs;
 mod device;
 mod driver;
+mod exec;
 mod fdinfo;
 mod gem;
 mod hw;
@@ -36,12 +39,13 @@ mod ioctl;
 mod irq;
 mod lmem;
 pub mod nic;
+mod numbered;
 mod ops;
 mod prime;
 mod queue;
 mod regs;
 mod sriov;
-#[expect(dead_code, unused_imports, reason = "there are no address spaces yet")]
+mod sync;
 mod vm;
 pub mod vm_api;
 

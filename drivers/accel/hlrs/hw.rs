@@ -104,6 +104,7 @@ pub(crate) struct Info {
 /// A function's registers and constants.
 pub(crate) struct Hw {
     bar: pci::DevresBar<REGS_SIZE>,
+    aperture: pci::DevresBar,
     pub(crate) info: Info,
 }
 
@@ -167,8 +168,11 @@ impl Hw {
             return Err(ENODEV);
         }
 
+        let aperture = pdev.iomap_region(hlrs_abi::HLRS_BAR_LMEM, c"hlrs/lmem")?;
+
         Ok(Self {
             bar: bar.into_devres()?,
+            aperture: aperture.into_devres()?,
             info,
         })
     }
@@ -184,6 +188,13 @@ impl Hw {
     /// As [`Hw::with`], for an `f` that can fail itself.
     pub(crate) fn try_with<R>(&self, f: impl FnOnce(&Bar<'_>) -> Result<R>) -> Result<R> {
         self.with(f)?
+    }
+
+    /// As [`Hw::with`], with LMEM as the CPU sees it, from device-local address 0 on.
+    ///
+    /// No reset must be going on, see [`crate::device::DeviceData::outside_reset`].
+    pub(crate) fn with_aperture<R>(&self, f: impl FnOnce(&pci::Bar<'_>) -> R) -> Result<R> {
+        self.aperture.try_access_with(|bar| f(bar)).ok_or(ENODEV)
     }
 
     /// Whether registers can be read; a device that was pulled out reads all ones.

@@ -6,18 +6,28 @@
 //! - [`mem`]: buffers, and operations on them.
 //! - [`export`]: buffers as dma-bufs, and taking them back.
 //! - [`own`]: having the device to oneself.
+//! - [`vm`], [`queue`]: address spaces, and jobs in them.
 
 pub(crate) mod export;
 pub(crate) mod mem;
 pub(crate) mod own;
 pub(crate) mod query;
+pub(crate) mod queue;
+pub(crate) mod vm;
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    uaccess::UserSliceReader, //
+};
+use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
 
 /// Checks that fields that user space must leave zero are.
 ///
 /// Fails with `EINVAL`.
-fn must_be_zero(fields: &[u64]) -> Result {
+pub(crate) fn must_be_zero(fields: &[u64]) -> Result {
     if fields.iter().any(|field| *field != 0) {
         return Err(EINVAL);
     }
@@ -25,6 +35,14 @@ fn must_be_zero(fields: &[u64]) -> Result {
 }
 
 /// Checks that there are no other flags than `known`. Fails with `EINVAL`.
-fn check_flags(flags: u32, known: u32) -> Result {
+pub(crate) fn check_flags(flags: u32, known: u32) -> Result {
     must_be_zero(&[u64::from(flags & !known)])
+}
+
+/// Reads an element of an array of user space. Sleeps. Fails with `EFAULT`.
+pub(crate) fn read_element<T: FromBytes + IntoBytes>(reader: &mut UserSliceReader) -> Result<T> {
+    let mut element = T::new_zeroed();
+
+    reader.read_slice(element.as_mut_bytes())?;
+    Ok(element)
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts: vector 0 for events, vector 1 for the fences of the kernel's queue, vector 3 for those
-//! of the NIC's queues.
+//! Interrupts: vector 0 for events, vector 1 for the fences of the kernel's queue, vector 2 for
+//! those of user space's work, vector 3 for those of the NIC's queues.
 //!
 //! The work is done by the interrupts' threads, since it takes mutexes. A fence whose interrupt is
-//! lost is found by the queue's watchdog.
+//! lost is found by those who watch over the queues.
 
 use kernel::{
     device::{
@@ -31,29 +31,42 @@ use kernel::{
 use kernel_ext::pci::Interrupts;
 
 use crate::{
+    exec::{
+        self,
+        Engines, //
+    },
     hw::Hw,
     nic,
     queue::{
         self,
         CopyQueue, //
     },
-    regs, //
+    regs,
+    vm::Contexts, //
 };
 
 /// Vectors that the driver uses.
 const VECTORS: u32 = nic::VECTOR + 1;
 
+/// Those who are told.
+#[derive(Clone)]
+pub(crate) struct Parties {
+    pub(crate) hw: Arc<Hw>,
+    pub(crate) queue: Arc<CopyQueue>,
+    pub(crate) engines: Arc<Engines>,
+    pub(crate) contexts: Arc<Contexts>,
+    pub(crate) nic: Arc<nic::Events>,
+}
+
 /// Handler of the event vector.
 struct EventHandler {
     dev: ARef<Device>,
-    hw: Arc<Hw>,
-    queue: Arc<CopyQueue>,
-    nic: Arc<nic::Events>,
+    to: Parties,
 }
 
 impl ThreadedHandler for EventHandler {
     fn handle_threaded(&self) -> IrqReturn {
-        let Ok(events) = self.hw.with(|bar| {
+        let Ok(events) = self.to.hw.with(|bar| {
             let events = bar.read(regs::EVENT_STATUS);
             // Cleared before it is looked at: what happens meanwhile interrupts again.
             bar.write_reg(events);
@@ -71,12 +84,12 @@ impl ThreadedHandler for EventHandler {
             dev_err!(self.dev, "uncorrectable error in LMEM\n");
         }
         if events.fault() {
-            self.queue.handle_fault();
-            self.nic.faulted();
+            self.to.queue.handle_fault();
+            self.to.engines.handle_faults();
+            self.to.nic.faulted();
         }
         if events.reset_done() {
-            self.queue.handle_reset();
-            self.nic.was_reset();
+            self.handle_reset();
         }
         if events.vf_flr() {
             self.acknowledge_vf_flr();
@@ -95,8 +108,16 @@ impl ThreadedHandler for EventHandler {
 }
 
 impl EventHandler {
+    fn handle_reset(&self) {
+        // A reset that the driver has asked for finds contexts as they should be.
+        let _ = self.to.contexts.restore();
+        self.to.queue.handle_reset();
+        self.to.engines.handle_reset();
+        self.to.nic.was_reset();
+    }
+
     fn acknowledge_vf_flr(&self) {
-        let bits = self.hw.try_with(|bar| {
+        let bits = self.to.hw.try_with(|bar| {
             let bits = bar.try_read(regs::VF_FLR)?;
             bar.try_write_reg(bits)?;
             Ok(bits.into_raw())
@@ -105,6 +126,26 @@ impl EventHandler {
         if let Ok(bits) = bits {
             dev_dbg!(self.dev, "function level reset of VFs {:#x}\n", bits);
         }
+    }
+}
+
+/// Handler of the vector of user space's work.
+struct WorkHandler {
+    to: Parties,
+}
+
+impl ThreadedHandler for WorkHandler {
+    fn handle_threaded(&self) -> IrqReturn {
+        let Ok(queues) = self.to.hw.with(|bar| {
+            let queues = bar.read(regs::QUEUE_IRQ).into_raw() & exec::QUEUE_BITS;
+
+            bar.write_reg(regs::QUEUE_IRQ::from(queues));
+            queues
+        }) else {
+            return IrqReturn::None;
+        };
+        self.to.engines.handle_completions(queues);
+        IrqReturn::Handled
     }
 }
 
@@ -154,9 +195,7 @@ impl ThreadedHandler for NicHandler {
 /// vectors.
 pub(crate) fn register<'bound>(
     pdev: &'bound pci::Device<Bound>,
-    hw: &Arc<Hw>,
-    queue: &Arc<CopyQueue>,
-    nic: &Arc<nic::Events>,
+    to: Parties,
 ) -> Result<Interrupts<'bound>> {
     let types = IrqTypes::default().with(IrqType::MsiX);
     let mut interrupts = Interrupts::new(pdev, VECTORS, types)?;
@@ -166,26 +205,25 @@ pub(crate) fn register<'bound>(
         c"hlrs-events",
         EventHandler {
             dev: ARef::from(&**pdev.as_ref()),
-            hw: hw.clone(),
-            queue: queue.clone(),
-            nic: nic.clone(),
+            to: to.clone(),
         },
     )?;
     interrupts.register(
         queue::VECTOR as usize,
         c"hlrs-copy",
         FenceHandler {
-            hw: hw.clone(),
-            queue: queue.clone(),
+            hw: to.hw.clone(),
+            queue: to.queue.clone(),
         },
     )?;
     interrupts.register(
         nic::VECTOR as usize,
         c"hlrs-nic",
         NicHandler {
-            hw: hw.clone(),
-            nic: nic.clone(),
+            hw: to.hw.clone(),
+            nic: to.nic.clone(),
         },
     )?;
+    interrupts.register(exec::VECTOR as usize, c"hlrs-work", WorkHandler { to })?;
     Ok(interrupts)
 }

@@ -17,7 +17,6 @@
 use kernel::{
     auxiliary,
     device,
-    fs::LocalFile,
     io::{
         register::Array,
         Io, //
@@ -33,19 +32,13 @@ use kernel::{
     types::CovariantForLt, //
 };
 
-use kernel_ext::dma_fence::Fence;
-
 use crate::{
     hw::{
         Function,
         Hw, //
     },
     regs,
-    vm_api::{
-        Revoked,
-        VmUser,
-        Vms, //
-    }, //
+    vm_api::Vms, //
 };
 
 /// Name of the module in that of the auxiliary device.
@@ -388,18 +381,4 @@ impl<'bound> Publication<'bound> {
 /// Makes the place where the NIC's driver hears of interrupts. Sleeps.
 pub(crate) fn events() -> Result<Arc<Events>> {
     Arc::pin_init(Events::new(), GFP_KERNEL)
-}
-
-/// The VMs of a function that has none.
-pub(crate) struct NoVms;
-
-impl Vms for NoVms {
-    fn register(&self, fd: i32, _revoked: Arc<dyn Revoked>) -> Result<Arc<dyn VmUser>> {
-        LocalFile::fget(u32::try_from(fd).map_err(|_| EBADF)?)?;
-        Err(EINVAL)
-    }
-
-    fn access(&self, _users: &[&dyn VmUser], _fence: &Fence) -> Result {
-        Err(ENODEV)
-    }
 }

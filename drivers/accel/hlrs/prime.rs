@@ -5,6 +5,7 @@
 //! - [`request`]: making exports, whole and in part.
 //! - [`export`]: what importers of an export get.
 //! - [`import`]: memory of others.
+//! - [`own_imports`]: exports that came back to their device.
 //! - [`state`]: what a device has exported, and whether importers get mappings of it.
 //! - [`revoke`]: taking back what importers have.
 //! - [`owner`]: having a device to oneself, for importers that cannot be revoked.
@@ -12,6 +13,7 @@
 
 mod export;
 mod import;
+mod own_imports;
 mod owner;
 mod report;
 mod request;

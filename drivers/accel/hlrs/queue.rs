@@ -20,13 +20,17 @@ pub(crate) use self::command::{
 };
 pub(crate) use self::copy_queue::{
     CopyQueue,
-    QUEUE_BIT, //
+    MAX_JOB_COMMANDS,
+    QUEUE_BIT,
+    VECTOR, //
 };
 pub(crate) use self::job::{
     Outcome,
     Parties, //
 };
 pub(crate) use self::ring::{
-    MAX_JOB_COMMANDS,
-    VECTOR, //
+    Config,
+    Fault,
+    Ring,
+    FRAME, //
 };

@@ -110,6 +110,50 @@ register! {
         63:0 address;
     }
 
+    /// Root table of a context: address and DM, as in an entry.
+    pub(crate) CTX_ROOT(u64)[32, stride = 0x40] @ 0x1000 {
+        63:0 entry;
+    }
+
+    /// Control of a context. Clearing `enable` clears a fault.
+    pub(crate) CTX_CTRL(u32)[32, stride = 0x40] @ 0x1008 {
+        0:0 enable => bool;
+    }
+
+    /// State of a context.
+    pub(crate) CTX_STATUS(u32)[32, stride = 0x40] @ 0x100c {
+        0:0 faulted => bool;
+    }
+
+    /// Address of the first fault of a context.
+    pub(crate) CTX_FAULT_VA(u64)[32, stride = 0x40] @ 0x1010 {
+        63:0 address;
+    }
+
+    /// The first fault of a context.
+    pub(crate) CTX_FAULT_INFO(u32)[32, stride = 0x40] @ 0x1018 {
+        31:31 valid => bool;
+        23:16 queue;
+        15:12 level;
+        8:8 write => bool;
+        7:0 reason;
+    }
+
+    /// Drops cached translations of a context.
+    pub(crate) CTX_INVALIDATE(u32)[32, stride = 0x40] @ 0x101c {
+        31:0 what;
+    }
+
+    /// First address of a range to invalidate.
+    pub(crate) CTX_INV_START(u64)[32, stride = 0x40] @ 0x1020 {
+        63:0 address;
+    }
+
+    /// Bytes of a range to invalidate.
+    pub(crate) CTX_INV_SIZE(u64)[32, stride = 0x40] @ 0x1028 {
+        63:0 bytes;
+    }
+
     /// Bus address of a queue's ring.
     pub(crate) Q_RING(u64)[18, stride = 0x80] @ 0x2000 {
         63:0 address;
@@ -118,6 +162,11 @@ register! {
     /// Log2 of the number of commands in a ring.
     pub(crate) Q_ORDER(u32)[18, stride = 0x80] @ 0x2008 {
         31:0 order;
+    }
+
+    /// Context of a queue's virtual addresses.
+    pub(crate) Q_CTX(u32)[18, stride = 0x80] @ 0x200c {
+        31:0 context;
     }
 
     /// Control of a queue.
@@ -229,7 +278,7 @@ pub(crate) const COUNTER_NAMES: [&str; 14] = [
 
 /// Holds register definitions against `hlrs_hw.h`.
 macro_rules! assert_offsets {
-    ($($reg:ident == $($offset:ident)+ $(, stride $stride:ident)?;)*) => {
+    ($($reg:ident == $($offset:ident)+ $(, $count:ident stride $stride:ident)?;)*) => {
         $(
             static_assert!(
                 <$reg as register::Register>::OFFSET == (0 $( + hlrs_abi::$offset)+) as usize
@@ -239,7 +288,7 @@ macro_rules! assert_offsets {
                     <$reg as register::RegisterArray>::STRIDE == hlrs_abi::$stride as usize
                 );
                 static_assert!(
-                    <$reg as register::RegisterArray>::SIZE == hlrs_abi::HLRS_NR_QUEUES as usize
+                    <$reg as register::RegisterArray>::SIZE == hlrs_abi::$count as usize
                 );
             )?
         )*
@@ -263,16 +312,25 @@ assert_offsets! {
     QUEUE_IRQ == HLRS_REG_QUEUE_IRQ;
     INJECT == HLRS_REG_INJECT;
     INJECT_ADDR == HLRS_REG_INJECT_ADDR;
-    Q_RING == HLRS_REG_Q_BASE HLRS_Q_RING, stride HLRS_Q_STRIDE;
-    Q_ORDER == HLRS_REG_Q_BASE HLRS_Q_ORDER, stride HLRS_Q_STRIDE;
-    Q_CTRL == HLRS_REG_Q_BASE HLRS_Q_CTRL, stride HLRS_Q_STRIDE;
-    Q_STATUS == HLRS_REG_Q_BASE HLRS_Q_STATUS, stride HLRS_Q_STRIDE;
-    Q_HEAD == HLRS_REG_Q_BASE HLRS_Q_HEAD, stride HLRS_Q_STRIDE;
-    Q_TAIL == HLRS_REG_Q_BASE HLRS_Q_TAIL, stride HLRS_Q_STRIDE;
-    Q_VECTOR == HLRS_REG_Q_BASE HLRS_Q_VECTOR, stride HLRS_Q_STRIDE;
-    Q_FAULT_ADDR == HLRS_REG_Q_BASE HLRS_Q_FAULT_ADDR, stride HLRS_Q_STRIDE;
-    Q_FAULT_INFO == HLRS_REG_Q_BASE HLRS_Q_FAULT_INFO, stride HLRS_Q_STRIDE;
-    Q_BUSY_NS == HLRS_REG_Q_BASE HLRS_Q_BUSY_NS, stride HLRS_Q_STRIDE;
+    CTX_ROOT == HLRS_REG_CTX_BASE HLRS_CTX_ROOT, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_CTRL == HLRS_REG_CTX_BASE HLRS_CTX_CTRL, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_STATUS == HLRS_REG_CTX_BASE HLRS_CTX_STATUS, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_FAULT_VA == HLRS_REG_CTX_BASE HLRS_CTX_FAULT_VA, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_FAULT_INFO == HLRS_REG_CTX_BASE HLRS_CTX_FAULT_INFO, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_INVALIDATE == HLRS_REG_CTX_BASE HLRS_CTX_INVALIDATE, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_INV_START == HLRS_REG_CTX_BASE HLRS_CTX_INV_START, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    CTX_INV_SIZE == HLRS_REG_CTX_BASE HLRS_CTX_INV_SIZE, HLRS_NR_CTX stride HLRS_CTX_STRIDE;
+    Q_RING == HLRS_REG_Q_BASE HLRS_Q_RING, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_ORDER == HLRS_REG_Q_BASE HLRS_Q_ORDER, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_CTX == HLRS_REG_Q_BASE HLRS_Q_CTX, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_CTRL == HLRS_REG_Q_BASE HLRS_Q_CTRL, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_STATUS == HLRS_REG_Q_BASE HLRS_Q_STATUS, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_HEAD == HLRS_REG_Q_BASE HLRS_Q_HEAD, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_TAIL == HLRS_REG_Q_BASE HLRS_Q_TAIL, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_VECTOR == HLRS_REG_Q_BASE HLRS_Q_VECTOR, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_FAULT_ADDR == HLRS_REG_Q_BASE HLRS_Q_FAULT_ADDR, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_FAULT_INFO == HLRS_REG_Q_BASE HLRS_Q_FAULT_INFO, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
+    Q_BUSY_NS == HLRS_REG_Q_BASE HLRS_Q_BUSY_NS, HLRS_NR_QUEUES stride HLRS_Q_STRIDE;
     VF_FLR == HLRS_REG_VF_FLR;
     LMTT_VF == HLRS_REG_LMTT_VF;
     LMTT_INDEX == HLRS_REG_LMTT_INDEX;
@@ -323,6 +381,19 @@ assert_fields! {
         lose_irq == HLRS_INJECT_LOSE_IRQ;
         lmem_error == HLRS_INJECT_LMEM_ERROR;
         clear == HLRS_INJECT_CLEAR;
+    }
+    CTX_CTRL {
+        enable == HLRS_CTX_CTRL_ENABLE;
+    }
+    CTX_STATUS {
+        faulted == HLRS_CTX_STATUS_FAULTED;
+    }
+    CTX_FAULT_INFO {
+        valid == HLRS_FAULT_VALID;
+        write == HLRS_FAULT_WRITE;
+        level == HLRS_FAULT_LEVEL_MASK;
+        queue == HLRS_FAULT_QUEUE_MASK;
+        reason == HLRS_FAULT_REASON_MASK;
     }
     Q_CTRL {
         enable == HLRS_Q_CTRL_ENABLE;

@@ -2,6 +2,45 @@
 
 //! Virtual address spaces of the engines.
 //!
-//! [`page_table`] writes the tables that the MMU walks.
+//! - [`object`]: a VM as files know it: its life, binds that wait, bans.
+//! - [`bind`]: mapping and unmapping.
+//! - [`space`]: page tables and mappings, and the steps by which they change.
+//! - [`page_table`]: what the MMU walks.
+//! - [`tables`]: where that is, and how it is written.
+//! - [`context`]: the device's contexts.
+//! - [`export`]: a VM as a file descriptor; [`user`]: other drivers that take it; [`handles`]: who
+//!   has it.
+//! - [`activity`], [`accesses`], [`limbo`]: what engines may still be using after it was unmapped.
+//! - [`ban`]: what becomes of a VM in which a job failed.
 
+mod accesses;
+mod activity;
+mod ban;
+mod bind;
+mod context;
+mod export;
+mod handles;
+mod limbo;
+mod object;
 pub(crate) mod page_table;
+mod space;
+mod tables;
+mod user;
+
+pub(crate) use self::ban::{
+    Ban,
+    Cause, //
+};
+pub(crate) use self::bind::{
+    Bind,
+    BindError,
+    Operation, //
+};
+pub(crate) use self::context::Contexts;
+pub(crate) use self::object::Vm;
+pub(crate) use self::space::{
+    evict,
+    evict_weak,
+    GpuVm, //
+};
+pub(crate) use self::user::DeviceVms;

@@ -9,8 +9,8 @@
 //! # Lifetime model
 //!
 //! - A [`VmUser`] keeps the VM from being destroyed, and not from being *revoked*: when the open file
-//!   that the VM belongs to is closed, or the VM banned, or the device unbound,
-//!   [`Revoked::revoked`] is called, and the VM's memory and hardware context go when it has
+//!   that the VM belongs to is closed, [`Revoked::revoked`] is called, and the VM's memory and
+//!   hardware context go when it has
 //!   returned and the fences of all accesses are signalled.
 //! - Each access is announced with [`Vms::access`], with the fence that says when it has ended. The
 //!   VM makes sure that what is mapped at that moment stays in place until then: who moves or
@@ -88,7 +88,7 @@ pub trait Vms: Send + Sync {
     ///
     /// # Errors
     ///
-    /// - `ESTALE`: a VM was revoked.
+    /// - `ESTALE`: a VM was revoked, or banned.
     /// - `EFAULT`: a buffer cannot be brought back.
     /// - `EINTR`, `ERESTARTSYS`: a signal came in.
     /// - `ENODEV`: the device is being unbound.

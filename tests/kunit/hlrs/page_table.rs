@@ -126,7 +126,8 @@ mod suite {
     #[test]
     fn entries_are_as_specified() -> Result {
         let memory = Memory::new();
-        let mut tables = PageTable::new(&memory, memory.alloc()?)?;
+        let mut tables = PageTable::new(memory.alloc()?)?;
+        tables.blank(&memory);
         let places = [
             (Place::local(0x1000)?, 0x1087, 0x1085),
             (Place::bus(0x1000)?, 0x1083, 0x1081),
@@ -180,7 +181,8 @@ mod suite {
     #[test]
     fn a_leaf_of_1_gib_is_split_twice() -> Result {
         let memory = Memory::new();
-        let mut tables = PageTable::new(&memory, memory.alloc()?)?;
+        let mut tables = PageTable::new(memory.alloc()?)?;
+        tables.blank(&memory);
         let all = segments(Place::local(4 * GIB)?, GIB)?;
         let va = VaRange::new(GIB, GIB)?;
 
@@ -215,7 +217,8 @@ mod suite {
     #[test]
     fn contiguous_leaves_are_one_write() -> Result {
         let memory = Memory::new();
-        let mut tables = PageTable::new(&memory, memory.alloc()?)?;
+        let mut tables = PageTable::new(memory.alloc()?)?;
+        tables.blank(&memory);
         // Not at the same distance from 2 MiB as the address.
         let all = segments(Place::local(PAGE_SIZE)?, MIB_2)?;
         let before = memory.writes.get();
@@ -233,7 +236,8 @@ mod suite {
     #[test]
     fn clearing_leaves_the_tables() -> Result {
         let memory = Memory::new();
-        let mut tables = PageTable::new(&memory, memory.alloc()?)?;
+        let mut tables = PageTable::new(memory.alloc()?)?;
+        tables.blank(&memory);
         let va = VaRange::new(MIB_2 - PAGE_SIZE, 2 * PAGE_SIZE)?;
 
         map(&mut tables, &memory, &Mapping::null(va, false))?;

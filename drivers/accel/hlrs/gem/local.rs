@@ -22,7 +22,8 @@ use crate::{
         Allocation,
         Placement, //
     },
-    ops, //
+    ops,
+    vm, //
 };
 
 /// How long a move waits for what uses the buffer, milliseconds. Jobs time out themselves.
@@ -100,7 +101,12 @@ impl LocalMemory {
         // The part that is visible already may be mapped; a fault waits for the mutex.
         buffer.unmap_cpu();
         ops::copy_lmem(&dev.queue, allocation.extents(), place.extents())?;
-        *allocation = place;
+        let old = core::mem::replace(&mut *allocation, place);
+
+        // The next job in an address space maps the buffer where it is now.
+        drop(allocation);
+        vm::evict(buffer, guard);
+        drop(old);
         Ok(())
     }
 }

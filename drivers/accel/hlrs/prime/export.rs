@@ -25,7 +25,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        SetOnce, //
     },
 };
 use kernel_ext::{
@@ -50,6 +51,7 @@ use kernel_ext::{
 };
 
 use super::{
+    own_imports::OwnImports,
     owner::Pinned,
     state::Blocked, //
 };
@@ -150,6 +152,8 @@ pub(crate) struct Export {
     mappings: AtomicU32,
     /// Whether an importer that does not let go was reported.
     pub(super) reported: AtomicBool,
+    /// What was made of it on its own device, if anything was.
+    own_imports: SetOnce<Pin<KBox<OwnImports>>>,
     mapped: ResvCell<Option<KBox<Mapped>>>,
 }
 
@@ -177,7 +181,25 @@ impl Export {
             blocked: Blocked::new(),
             mappings: AtomicU32::new(0),
             reported: AtomicBool::new(false),
+            own_imports: SetOnce::new(),
         })
+    }
+
+    /// Remembers what was made of it on its own device. Sleeps. Fails with `ENOMEM`.
+    pub(super) fn add_own_import(&self, buffer: &Buffer) -> Result {
+        if self.own_imports.as_ref().is_none() {
+            // Another may have been faster.
+            self.own_imports
+                .populate(KBox::pin_init(OwnImports::new(), GFP_KERNEL)?);
+        }
+        self.own_imports.as_ref().ok_or(ENOMEM)?.add(buffer)
+    }
+
+    /// Takes what was made of it on its own device out of address spaces. Sleeps.
+    pub(super) fn evict_own_imports(&self, guard: &Guard<'_>) {
+        if let Some(imports) = self.own_imports.as_ref() {
+            imports.evict(guard);
+        }
     }
 
     /// The buffer behind the dma-buf.

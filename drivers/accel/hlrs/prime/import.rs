@@ -18,7 +18,8 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
     time::{
         msecs_to_jiffies,
@@ -36,7 +37,10 @@ use kernel_ext::{
         Guard,
         Usage, //
     },
-    drm::gem::Resv,
+    drm::gem::{
+        Resv,
+        WeakRef, //
+    },
     new_delayed_task,
     workqueue::{
         DelayedTask,
@@ -60,7 +64,8 @@ use crate::{
         Cut,
         Segment, //
     },
-    queue::Address, //
+    queue::Address,
+    vm, //
 };
 
 /// How often to look whether jobs have ended whose mapping the exporter wants back, milliseconds.
@@ -72,8 +77,26 @@ const IDLE_TIMEOUT_MS: u32 = 60_000;
 
 type PeerAttachment = Attachment<PeerImporter>;
 
+/// The buffer that was made of what was imported.
+#[derive(Clone)]
+struct Owner(Arc<SetOnce<WeakRef<BufferData>>>);
+
+impl Owner {
+    fn new() -> Result<Self> {
+        Ok(Self(Arc::new(SetOnce::new(), GFP_KERNEL)?))
+    }
+
+    /// Takes the buffer, whose lock is held, out of address spaces. Sleeps.
+    fn evict(&self, guard: &Guard<'_>) {
+        if let Some(buffer) = (*self.0).as_ref() {
+            vm::evict_weak(buffer, guard);
+        }
+    }
+}
+
 /// The importing side of an attachment.
 struct PeerImporter {
+    owner: Owner,
     unmapper: Arc<DelayedTask<Unmapper>>,
 }
 
@@ -85,6 +108,7 @@ impl Importer for PeerImporter {
         // Jobs that use the buffer have their fences here. They end in bounded time, but the
         // exporter is not to be kept waiting for them with its lock held.
         if guard.resv().test_signaled(Usage::Bookkeep) {
+            self.owner.evict(guard);
             // The guard is that of the buffer, so that this does not fail.
             let _ = invalidation.unmap(guard);
         } else {
@@ -98,6 +122,7 @@ impl Importer for PeerImporter {
 struct Unmapper {
     /// Whether the mapping was invalidated and still exists. Protected by the reservation lock.
     stale: AtomicBool,
+    owner: Owner,
     /// Taken out when the buffer is freed, since the attachment in turn holds this.
     attachment: Pin<KBox<Mutex<Option<Arc<PeerAttachment>>>>>,
 }
@@ -120,6 +145,7 @@ impl Task for Unmapper {
 
 impl Unmapper {
     fn unmap(&self, attachment: &PeerAttachment, guard: &mut Guard<'_>) {
+        self.owner.evict(guard);
         // The guard is that of the buffer, so that this does not fail.
         let _ = attachment.unmap(guard);
         self.stale.store(false, Ordering::Relaxed);
@@ -128,16 +154,19 @@ impl Unmapper {
 
 /// Memory of somebody else.
 struct Peer {
+    owner: Owner,
     attachment: Arc<PeerAttachment>,
     unmapper: Arc<DelayedTask<Unmapper>>,
 }
 
 impl Peer {
     fn new(dev: &BoundDevice<'_>, dma_buf: &DmaBuf) -> Result<Self> {
+        let owner = Owner::new()?;
         let unmapper = Arc::pin_init(
             new_delayed_task!(
                 Unmapper {
                     stale: AtomicBool::new(false),
+                    owner: owner.clone(),
                     attachment: KBox::pin_init(new_mutex!(None, "hlrs::Unmapper"), GFP_KERNEL)?,
                 },
                 "hlrs-unmap"
@@ -145,6 +174,7 @@ impl Peer {
             GFP_KERNEL,
         )?;
         let importer = PeerImporter {
+            owner: owner.clone(),
             unmapper: unmapper.clone(),
         };
         let attachment = Arc::new(
@@ -154,6 +184,7 @@ impl Peer {
 
         *unmapper.task().attachment.lock() = Some(attachment.clone());
         Ok(Self {
+            owner,
             attachment,
             unmapper,
         })
@@ -205,6 +236,20 @@ impl Import {
     /// What the engine may do with the memory.
     pub(crate) fn access(&self) -> Access {
         self.access
+    }
+
+    /// Tells those who may take the memory back what buffer it became. Sleeps (allocates).
+    fn belongs_to(&self, buffer: &Buffer) -> Result {
+        match &self.source {
+            Source::Peer(peer) => {
+                peer.owner.0.populate(buffer.downgrade());
+                Ok(())
+            }
+            Source::Own(dma_buf) => dma_buf
+                .exported_by::<Export>()
+                .ok_or(ENODEV)?
+                .add_own_import(buffer),
+        }
     }
 
     /// The buffer of this device that the memory is a part of, and where in it; [`None`] if it is
@@ -280,10 +325,14 @@ pub(crate) fn import(dev: &HlrsDevice, dma_buf: &DmaBuf) -> Result<ARef<Buffer>>
         ),
     };
 
-    Buffer::new_private_with_resv(
+    let buffer = Buffer::new_private_with_resv(
         dev,
         dma_buf.size(),
         Resv::DmaBuf(ARef::from(dma_buf)),
         BufferData::new(Backing::Imported(Import { source, access }), None),
-    )
+    )?;
+    if let Backing::Imported(import) = &buffer.backing {
+        import.belongs_to(&buffer)?;
+    }
+    Ok(buffer)
 }

@@ -120,6 +120,9 @@ fn take_back(
         let mut guard = dma_buf.resv().lock();
         // The guard is that of the dma-buf, so that this does not fail.
         let _ = dma_buf.invalidate_mappings(&mut guard);
+        if let Some(export) = dma_buf.exported_by::<Export>() {
+            export.evict_own_imports(&guard);
+        }
         drop(guard);
 
         if let Some(export) = dma_buf.exported_by::<Export>() {

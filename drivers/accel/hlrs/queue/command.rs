@@ -2,19 +2,23 @@
 
 //! Commands of the copy engine.
 //!
-//! Only physical addresses appear here: the kernel's queue is privileged and has no page tables.
-//! The layout is `struct hlrs_cmd` of `hlrs_hw.h`.
+//! The kernel's own queue works on physical addresses, jobs of user space on virtual ones. The
+//! layout is `struct hlrs_cmd` of `hlrs_hw.h`.
+
+use kernel::fmt;
 
 /// Words of 64 bits in a command.
 pub(super) const WORDS: usize = hlrs_abi::HLRS_CMD_SIZE as usize / 8;
 
-/// A physical address that an engine can use.
+/// An address that an engine can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// In the function's own LMEM.
     Lmem(u64),
     /// A DMA address: system memory, or the BAR of a peer.
     Bus(u64),
+    /// In the address space of the queue's context.
+    Virtual(u64),
 }
 
 impl Address {
@@ -23,12 +27,13 @@ impl Address {
         match self {
             Self::Lmem(address) => Self::Lmem(address + offset),
             Self::Bus(address) => Self::Bus(address + offset),
+            Self::Virtual(address) => Self::Virtual(address + offset),
         }
     }
 
     fn raw(self) -> u64 {
         match self {
-            Self::Lmem(address) | Self::Bus(address) => address,
+            Self::Lmem(address) | Self::Bus(address) | Self::Virtual(address) => address,
         }
     }
 
@@ -36,6 +41,7 @@ impl Address {
         match self {
             Self::Lmem(_) => hlrs_abi::HLRS_SPACE_LMEM,
             Self::Bus(_) => hlrs_abi::HLRS_SPACE_BUS,
+            Self::Virtual(_) => hlrs_abi::HLRS_SPACE_VIRTUAL,
         }
     }
 }
@@ -48,6 +54,8 @@ pub(crate) struct Command {
     dst: u64,
     size: u64,
     data: u64,
+    /// Whether the result goes to the slot of the job.
+    to_slot: bool,
 }
 
 impl Command {
@@ -61,6 +69,7 @@ impl Command {
             dst: dst.map_or(0, Address::raw),
             size: 0,
             data: 0,
+            to_slot: false,
         }
     }
 
@@ -88,7 +97,25 @@ impl Command {
         Self {
             size,
             data: u64::from(initial),
+            to_slot: true,
             ..Self::new(hlrs_abi::HLRS_OP_CRC32C, Some(src), None)
+        }
+    }
+
+    /// As [`Command::crc32c`], but the result, `struct hlrs_crc_result`, goes to `dst`.
+    pub(crate) fn crc32c_to(src: Address, dst: Address, size: u64, initial: u32) -> Self {
+        Self {
+            size,
+            data: u64::from(initial),
+            ..Self::new(hlrs_abi::HLRS_OP_CRC32C, Some(src), Some(dst))
+        }
+    }
+
+    /// Writes `struct hlrs_fence_result` with `data` to `dst`, 16-byte aligned.
+    pub(crate) fn user_fence(dst: Address, data: u64) -> Self {
+        Self {
+            data,
+            ..Self::new(hlrs_abi::HLRS_OP_FENCE, None, Some(dst))
         }
     }
 
@@ -100,6 +127,12 @@ impl Command {
             header: command.header | hlrs_abi::HLRS_CMD_CHAIN,
             ..command
         }
+    }
+
+    /// Whether the outcome is the same if the command is done again after a part of it was: not if
+    /// it has overwritten its source.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        self.header & 0xff != hlrs_abi::HLRS_OP_COPY || self.src.abs_diff(self.dst) >= self.size
     }
 
     /// Never completes. For tests of the time-out.
@@ -123,9 +156,9 @@ impl Command {
         }
     }
 
-    /// Whether the command writes to the result slot of its job; if so, with `slot` filled in.
+    /// The command with the result slot of its job filled in, if it writes to that.
     pub(super) fn with_result_slot(self, slot: Address) -> Self {
-        if self.header & 0xff != hlrs_abi::HLRS_OP_CRC32C {
+        if !self.to_slot {
             return self;
         }
 
@@ -148,6 +181,16 @@ impl Command {
             0,
             0,
         ]
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "header {:#x} src {:#x} dst {:#x} size {:#x} data {:#x}",
+            self.header, self.src, self.dst, self.size, self.data
+        )
     }
 }
 

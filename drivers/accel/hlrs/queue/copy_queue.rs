@@ -63,7 +63,11 @@ use super::{
         Job,
         Parties, //
     },
-    ring::Ring,
+    ring::{
+        Config,
+        Ring,
+        FRAME, //
+    },
     state::{
         Phase,
         State, //
@@ -73,6 +77,20 @@ use crate::hw::Hw;
 
 /// Number of the hardware queue that the kernel keeps for itself.
 const QUEUE_INDEX: usize = 0;
+
+/// Log2 of the number of commands in the ring.
+const ORDER: u32 = 10;
+
+/// Most commands of one job, not counting its time stamp and fence.
+///
+/// A job must fit into the ring when that is empty; a fourth of it lets the next ones in while it
+/// runs.
+pub(crate) const MAX_JOB_COMMANDS: usize = 1 << (ORDER - 2);
+
+static_assert!(MAX_JOB_COMMANDS + FRAME <= 1 << ORDER);
+
+/// MSI-X vector of the queue's fences.
+pub(crate) const VECTOR: u32 = hlrs_abi::HLRS_EVENT_VECTOR + 1;
 
 /// How often the watchdog looks, at least. A lost interrupt is noticed within twice this time.
 const WATCHDOG_PERIOD_MS: u32 = 250;
@@ -111,7 +129,12 @@ impl CopyQueue {
     /// A job that is at the head of the queue for longer than `timeout_ms` fails. Fails with
     /// `ENOMEM`, or as [`Ring::restart`].
     pub(crate) fn new(dev: &Device<Bound>, hw: Arc<Hw>, timeout_ms: u32) -> Result<Arc<Self>> {
-        let mut ring = Ring::new(dev, QUEUE_INDEX)?;
+        let config = Config {
+            index: QUEUE_INDEX,
+            order: ORDER,
+            vector: VECTOR,
+        };
+        let mut ring = Ring::new(dev, config)?;
         ring.restart(&hw)?;
 
         let state = State::new(ring)?;

@@ -60,7 +60,6 @@ pub(crate) use self::{
         VA_END, //
     },
     reserve::{
-        Freed,
         Reserve,
         Update, //
     },
@@ -68,10 +67,13 @@ pub(crate) use self::{
         Mapping,
         Segments, //
     },
-    walk::{
-        Step,
-        Walk, //
-    },
+    walk::Walk,
+};
+
+#[allow(unused_imports, reason = "for the tests on the host")]
+pub(crate) use self::{
+    reserve::Freed,
+    walk::Step, //
 };
 
 use kernel::prelude::*;
@@ -115,13 +117,19 @@ pub(crate) struct PageTable<T> {
 }
 
 impl<T: Table> PageTable<T> {
-    /// Makes `table` the root of empty page tables. Sleeps. Fails with `ENOMEM`.
-    pub(crate) fn new(memory: &impl Access<T>, table: T) -> Result<Self> {
-        let root = Node::new(table, true)?;
+    /// Makes `table` the root of page tables, which are not to be used before [`PageTable::blank`].
+    ///
+    /// Sleeps (allocates). Fails with `ENOMEM`.
+    pub(crate) fn new(table: T) -> Result<Self> {
+        Ok(Self {
+            root: Node::new(table, true)?,
+        })
+    }
 
-        write_run(memory, &root.table, 0, ENTRIES, 0, 0);
+    /// Writes the entries of the root, for the first time.
+    pub(crate) fn blank(&self, memory: &impl Access<T>) {
+        write_run(memory, &self.root.table, 0, ENTRIES, 0, 0);
         memory.barrier();
-        Ok(Self { root })
     }
 
     /// The value for the register `CTX_ROOT`.
@@ -174,6 +182,7 @@ impl<T: Table> PageTable<T> {
 
     /// Calls `f` for each leaf that overlaps `va`, in order: its address, the bytes it maps and
     /// the entry, read from memory.
+    #[allow(dead_code, reason = "for the tests on the host")]
     pub(crate) fn for_each_leaf(
         &self,
         memory: &impl Access<T>,

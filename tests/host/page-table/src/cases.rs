@@ -24,7 +24,9 @@ fn local(address: u64, size: u64) -> Segments {
 }
 
 fn empty(memory: &Memory) -> PageTable<Page> {
-    PageTable::new(memory, memory.alloc().unwrap()).unwrap()
+    let tables = PageTable::new(memory.alloc().unwrap()).unwrap();
+    tables.blank(memory);
+    tables
 }
 
 /// Maps as a bind does.
@@ -267,7 +269,7 @@ fn memory_that_runs_out_is_given_back() {
     }
 
     fail_allocation(0);
-    assert!(PageTable::new(&memory, memory.alloc().unwrap()).is_err());
+    assert!(PageTable::new(memory.alloc().unwrap()).is_err());
     fail_allocation(0);
     let place = Place::bus(0).unwrap();
     assert_eq!(Segments::new().push(place, PAGE).err(), Some(ENOMEM));

@@ -39,7 +39,8 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let memory = Memory::default();
-        let tables = PageTable::new(&memory, memory.alloc().unwrap()).unwrap();
+        let tables = PageTable::new(memory.alloc().unwrap()).unwrap();
+        tables.blank(&memory);
 
         Run {
             random: Random::new(seed),

@@ -92,6 +92,7 @@ impl Reserve {
     }
 
     /// The number of tables.
+    #[allow(dead_code, reason = "for the tests on the host")]
     pub(crate) fn tables(&self) -> usize {
         self.count.iter().sum()
     }
@@ -279,10 +280,11 @@ impl<T> Update<T> {
 ///
 /// They must not be dropped before the MMU was invalidated, nor while a command that runs may
 /// still walk them.
-pub(crate) struct Freed<T>(List<T>);
+pub(crate) struct Freed<T>(#[allow(dead_code, reason = "it is there to be dropped")] List<T>);
 
 impl<T> Freed<T> {
     /// Whether there is none.
+    #[allow(dead_code, reason = "for the tests on the host")]
     pub(crate) fn is_empty(&self) -> bool {
         self.0 .0.is_none()
     }

@@ -65,6 +65,7 @@ impl<T: Table> Node<T> {
 
     /// Calls `f` with address, level and entry of each leaf that overlaps `va`, which is within
     /// this table.
+    #[allow(dead_code, reason = "for the tests on the host")]
     pub(super) fn for_each_leaf(
         &self,
         level: usize,

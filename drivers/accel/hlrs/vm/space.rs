@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The address space itself: page tables, and the steps by which mappings change.
+//!
+//! # Locking
+//!
+//! From the outside to the inside: reservation locks; the tree of mappings ([`super::Vm`]);
+//! [`Window`]; `gpuva.lock` of a buffer; [`Space::tables`]. What an engine sees of a buffer
+//! ([`Binding::memory`]) is read *and* written to the tables, or taken away *and* cleared from the
+//! tables, with the last one held.
+
+use core::ops::Range;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::Jiffies, //
+};
+use kernel_ext::{
+    dma_fence::Fence,
+    dma_resv::Guard,
+    drm::{
+        gem::WeakRef,
+        gpuvm::{
+            self,
+            DriverVm,
+            Linked,
+            MapOp,
+            Mapped,
+            RemapOp,
+            Remapped,
+            UnmapOp,
+            Unmapped,
+            VaPool,
+            VmBo,
+            VmTree, //
+        },
+    },
+};
+
+use super::{
+    accesses::Accesses,
+    activity::Activity,
+    context::Context,
+    limbo::{
+        Batch,
+        Hold,
+        Limbo, //
+    },
+    page_table::{
+        Mapping,
+        Place,
+        Reserve,
+        Segments,
+        Update,
+        VaRange, //
+    },
+    tables::{
+        LmemTable,
+        Tables,
+        Window, //
+    },
+};
+use crate::{
+    device::BoundDevice,
+    driver::Hlrs,
+    gem::{
+        Buffer,
+        BufferData, //
+    },
+    queue::Address, //
+};
+
+/// How often mappings are made again with more tables, if others change them meanwhile.
+const MAX_ATTEMPTS: usize = 8;
+
+/// An address space with its mappings.
+pub(crate) type GpuVm = gpuvm::Vm<Space>;
+
+/// The right to change mappings; [`None`] at the end of the address space.
+pub(super) type Tree = Mutex<Option<VmTree<Space>>>;
+
+/// What is special about address spaces of this device. Fields are dropped in this order: the
+/// context must not be used any more when the tables go.
+#[pin_data]
+pub(crate) struct Space {
+    context: Context,
+    #[pin]
+    tables: Mutex<Tables>,
+    activity: Activity,
+    #[pin]
+    accesses: Accesses,
+    /// What was unmapped while engines may still be using it.
+    #[pin]
+    limbo: Mutex<Limbo>,
+    /// Where a buffer was mapped that could not be mapped again, see [`Space::take_lost`].
+    #[pin]
+    lost: Mutex<Option<u64>>,
+}
+
+/// What a mapping needs to know.
+pub(crate) struct Piece {
+    writable: bool,
+    hold: Option<KBox<Hold>>,
+}
+
+/// A buffer in an address space.
+#[pin_data]
+pub(crate) struct Binding {
+    /// The memory of the whole buffer, as engines see it; [`None`] if it is not known, or was taken
+    /// away. Only accessed with [`Space::tables`] locked.
+    #[pin]
+    memory: Mutex<Option<Segments>>,
+}
+
+impl Binding {
+    /// Nothing is known of the memory.
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            memory <- new_mutex!(None, "hlrs::Binding"),
+        })
+    }
+}
+
+/// What the steps of a change use, and what they leave behind. Everything was allocated before.
+pub(crate) struct Change {
+    pub(super) pool: VaPool<Space>,
+    pub(super) holds: KVec<KBox<Hold>>,
+    pub(super) update: Update<LmemTable>,
+    pub(super) batch: KBox<Batch>,
+    /// Whether the mapping that is made may be written.
+    pub(super) writable: bool,
+    /// Whether what is removed makes place for a mapping.
+    pub(super) replaces: bool,
+}
+
+impl Change {
+    fn hold(&mut self, buffer: Option<&Buffer>) -> Result<Option<KBox<Hold>>> {
+        let Some(buffer) = buffer else {
+            return Ok(None);
+        };
+        let mut hold = self.holds.pop().ok_or(ENOMEM)?;
+
+        hold.set(buffer.into());
+        Ok(Some(hold))
+    }
+}
+
+/// The addresses as the tables have them.
+fn va_range(range: &Range<u64>) -> Result<VaRange> {
+    VaRange::new(range.start, range.end - range.start)
+}
+
+impl Space {
+    pub(super) fn new(context: Context, tables: Tables) -> impl PinInit<Self> {
+        pin_init!(Self {
+            context,
+            tables <- new_mutex!(tables, "hlrs::Space::tables"),
+            activity: Activity::new(),
+            accesses <- Accesses::new(),
+            limbo <- new_mutex!(Limbo::new(), "hlrs::Space::limbo"),
+            lost <- new_mutex!(None, "hlrs::Space::lost"),
+        })
+    }
+
+    /// Says what its mappings are. Sleeps.
+    pub(super) fn set_tree(&self, tree: &Arc<Tree>) {
+        self.context.set_tree(tree);
+    }
+
+    /// Has the device use the tables no more. Sleeps.
+    pub(super) fn close(&self) {
+        self.context.close();
+    }
+
+    /// Makes the context usable again after a fault of somebody else's engine. Sleeps; does not
+    /// allocate.
+    pub(crate) fn recover(&self) {
+        self.context.recover();
+    }
+
+    /// Whether engines do nothing in it. Any context.
+    pub(super) fn is_idle(&self) -> bool {
+        let mark = self.activity.mark();
+
+        self.activity.has_passed(mark) && self.accesses.have_passed(mark)
+    }
+
+    /// Notes an access by an engine of another driver, which is over when `fence` is signalled.
+    ///
+    /// Sleeps. Fails with `ENOMEM`.
+    pub(super) fn note_access(&self, fence: &Fence) -> Result {
+        self.accesses.add(self.activity.count(), fence)
+    }
+
+    /// Waits for such accesses, for at most `timeout` jiffies. Sleeps.
+    pub(super) fn wait_for_accesses(&self, timeout: Jiffies) {
+        self.accesses.wait(timeout);
+    }
+
+    /// Number of the context of the device.
+    pub(super) fn context(&self) -> u32 {
+        self.context.index()
+    }
+
+    /// What engines do in it.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Drops the cached translations of what was changed. [`Space::tables`] is locked.
+    fn invalidate(&self, stale: Option<VaRange>) {
+        if let Some(stale) = stale {
+            self.context.invalidate(stale.start()..stale.end());
+        }
+    }
+
+    /// Has the device forget what `change` has made stale, and puts aside what is not used any
+    /// more, for [`Space::tidy`].
+    ///
+    /// To be called once, after all steps. Sleeps; does not allocate.
+    pub(super) fn finish(&self, change: Change) {
+        let Change {
+            update, mut batch, ..
+        } = change;
+
+        {
+            let _tables = self.tables.lock();
+
+            self.invalidate(update.stale());
+        }
+        batch.add_tables(update);
+        self.put_aside(batch);
+    }
+
+    fn put_aside(&self, mut batch: KBox<Batch>) {
+        batch.seal(self.activity.mark());
+        self.limbo.lock().add(batch);
+    }
+
+    /// Gives back what was put aside and is not used any more. Returns whether something is left.
+    ///
+    /// Sleeps; must be called neither with a reservation lock held nor where a fence depends on it.
+    pub(super) fn tidy(&self) -> bool {
+        let mut limbo = self.limbo.lock();
+        let unused =
+            limbo.take(|mark| self.activity.has_passed(mark) && self.accesses.have_passed(mark));
+        let left = !limbo.is_empty();
+
+        drop(limbo);
+        drop(unused);
+        left
+    }
+
+    /// Bytes of LMEM that the tables take. Sleeps.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.tables.lock().tables() as u64 * crate::lmem::PAGE_SIZE
+    }
+
+    /// Calls `f` with the tables. Sleeps.
+    pub(super) fn with_tables<R>(&self, f: impl FnOnce(&mut Tables) -> R) -> R {
+        f(&mut self.tables.lock())
+    }
+
+    /// Where a buffer was mapped that could not be mapped again, once.
+    pub(crate) fn take_lost(&self) -> Option<u64> {
+        self.lost.lock().take()
+    }
+}
+
+impl DriverVm for Space {
+    type Driver = Hlrs;
+    type VaData = Piece;
+    type VmBoData = Binding;
+    type Context<'c> = Change;
+
+    fn map<'op>(op: MapOp<'op, Self>, change: &mut Change) -> Result<Mapped<'op, Self>> {
+        let (vm, vm_bo, offset) = (op.vm(), op.vm_bo(), op.offset());
+        let range = va_range(&op.range())?;
+        let writable = change.writable;
+        let piece = Piece {
+            writable,
+            hold: change.hold(vm_bo.map(VmBo::obj))?,
+        };
+
+        let va = change.pool.take()?;
+        let mapped = op.insert(va, piece)?;
+        Window::with(vm.dev(), |window| {
+            let mut tables = vm.tables.lock();
+
+            match vm_bo {
+                None => {
+                    let mapping = Mapping::null(range, writable);
+
+                    tables.map(window, &mapping, &mut change.update);
+                }
+                Some(vm_bo) => {
+                    match &*vm_bo.memory.lock() {
+                        Some(memory) => {
+                            let mapping = Mapping::memory(range, memory, offset, writable)?;
+
+                            tables.map(window, &mapping, &mut change.update);
+                        }
+                        // What was taken away meanwhile is mapped by the next submission.
+                        None => tables.unmap(window, range, &mut change.update),
+                    }
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(mapped)
+    }
+
+    fn unmap<'op>(op: UnmapOp<'op, Self>, change: &mut Change) -> Result<Unmapped<'op, Self>> {
+        clear(op.vm(), &op.va().range(), change)?;
+
+        let (unmapped, removed) = op.remove();
+        let (va, piece) = removed.into_parts();
+        change.pool.put(va);
+        if let Some(hold) = piece.hold {
+            change.batch.add(hold);
+        }
+        Ok(unmapped)
+    }
+
+    fn remap<'op>(op: RemapOp<'op, Self>, change: &mut Change) -> Result<Remapped<'op, Self>> {
+        clear(op.vm(), &op.hole(), change)?;
+
+        let mut holds = [None, None];
+        let pieces = usize::from(op.prev().is_some()) + usize::from(op.next().is_some());
+        for hold in holds.iter_mut().take(pieces) {
+            *hold = change.hold(op.va().obj())?;
+        }
+        let mut holds = holds.into_iter();
+        let (remapped, removed) = op.remap(&mut change.pool, |old, _| Piece {
+            writable: old.writable,
+            hold: holds.next().flatten(),
+        })?;
+
+        let (va, piece) = removed.into_parts();
+        change.pool.put(va);
+        if let Some(hold) = piece.hold {
+            change.batch.add(hold);
+        }
+        Ok(remapped)
+    }
+
+    fn validate(vm_bo: &VmBo<Self>, guard: &mut Guard<'_>) -> Result {
+        let dev = vm_bo.vm().dev().enter().ok_or(ENODEV)?;
+
+        bind_memory(&dev, vm_bo, guard).inspect_err(|_| {
+            let va = vm_bo.with_vas(|linked| linked.vas().map(|va| va.range().start).min());
+
+            *vm_bo.vm().lost.lock() = va;
+        })
+    }
+}
+
+/// Clears the entries of a mapping that is removed, unless they are going to be replaced: an engine
+/// sees either what was there or what comes. Who takes memory away waits for the end of the change.
+fn clear(vm: &GpuVm, range: &Range<u64>, change: &mut Change) -> Result {
+    let range = va_range(range)?;
+
+    if !change.replaces {
+        Window::with(vm.dev(), |window| {
+            vm.tables.lock().unmap(window, range, &mut change.update)
+        });
+    }
+    Ok(())
+}
+
+/// The memory of `buffer`, whose lock is held, as engines see it. Sleeps.
+fn memory_of(dev: &BoundDevice<'_>, buffer: &Buffer, guard: &mut Guard<'_>) -> Result<Segments> {
+    let mut memory = Segments::new();
+
+    for segment in buffer
+        .backing
+        .segments(dev, buffer, guard, 0, buffer.size() as u64)?
+    {
+        let place = match segment.address {
+            Address::Lmem(address) => Place::local(address)?,
+            Address::Bus(address) => Place::bus(address)?,
+            Address::Virtual(_) => return Err(EINVAL),
+        };
+        memory.push(place, segment.len)?;
+    }
+    Ok(memory)
+}
+
+/// Finds out where the memory of a buffer is, and writes it to the tables wherever the buffer is
+/// mapped. `guard` is that of the buffer. Sleeps.
+///
+/// Fails as [`crate::gem::Backing::segments`] does, and with `ENOSPC` if there is no room for
+/// tables.
+pub(super) fn bind_memory(
+    dev: &BoundDevice<'_>,
+    vm_bo: &VmBo<Space>,
+    guard: &mut Guard<'_>,
+) -> Result {
+    let vm = vm_bo.vm();
+    let mut memory = Some(memory_of(dev, vm_bo.obj(), guard)?);
+
+    for _ in 0..MAX_ATTEMPTS {
+        let mut reserve = Reserve::new();
+        vm_bo.with_vas(|linked| {
+            for_each_mapping(&linked, memory.as_ref(), |mapping| reserve.map(mapping))
+        })?;
+
+        let mut batch = Batch::new()?;
+        let mut update = reserve.allocate(|| LmemTable::new(&dev.lmem))?;
+        let result = Window::with(vm.dev(), |window| {
+            // Mappings that are made meanwhile see the memory, or are seen here.
+            vm_bo.with_vas(|linked| {
+                let mut tables = vm.tables.lock();
+                let result = for_each_mapping(&linked, memory.as_ref(), |mapping| {
+                    tables.map(window, mapping, &mut update)
+                });
+
+                vm.invalidate(update.stale());
+                if result.is_ok() && !update.ran_short() {
+                    *linked.memory.lock() = memory.take();
+                }
+                result
+            })
+        });
+
+        batch.add_tables(update);
+        vm.put_aside(batch);
+        result?;
+        if memory.is_none() {
+            return Ok(());
+        }
+    }
+    Err(EAGAIN)
+}
+
+/// Calls `f` for each mapping of a buffer with the given memory.
+fn for_each_mapping(
+    linked: &Linked<'_, Space>,
+    memory: Option<&Segments>,
+    mut f: impl FnMut(&Mapping<'_>),
+) -> Result {
+    let memory = memory.ok_or(EINVAL)?;
+
+    for va in linked.vas() {
+        let range = va_range(&va.range())?;
+
+        f(&Mapping::memory(
+            range,
+            memory,
+            va.offset(),
+            va.data().writable,
+        )?);
+    }
+    Ok(())
+}
+
+/// Takes the memory of `buffer` out of all address spaces, until the next submission there.
+///
+/// `guard` is that of the buffer. Nothing uses the memory any more, or what does is waited for by
+/// the caller before it changes hands. Sleeps; does not allocate.
+pub(crate) fn evict(buffer: &Buffer, guard: &Guard<'_>) {
+    Window::with(buffer.dev(), |window| {
+        buffer.for_each_vm_bo(|linked| take_away(window, &linked, guard));
+    });
+    // A mapping that is being replaced is not found any more, and its entries may still be there.
+    buffer.dev().contexts.wait_for_changes();
+}
+
+/// As [`evict`], for a buffer that may be about to be freed.
+pub(crate) fn evict_weak(buffer: &WeakRef<BufferData>, guard: &Guard<'_>) {
+    Window::with(buffer.dev(), |window| {
+        buffer.for_each_vm_bo(|linked| take_away(window, &linked, guard));
+    });
+    buffer.dev().contexts.wait_for_changes();
+}
+
+fn take_away(window: &Window<'_>, linked: &Linked<'_, Space>, guard: &Guard<'_>) {
+    // The guard is that of the buffer, so that this does not fail.
+    let _ = linked.set_evicted(guard, true);
+
+    let vm = linked.vm();
+    let mut tables = vm.tables.lock();
+    let mut stale = None::<VaRange>;
+
+    *linked.memory.lock() = None;
+    for va in linked.vas() {
+        let Ok(range) = va_range(&va.range()) else {
+            continue;
+        };
+        if let Some(cleared) = tables.clear(window, range) {
+            stale = Some(stale.map_or(cleared, |stale| stale.hull(cleared)));
+        }
+    }
+    vm.invalidate(stale);
+}
+
+/// Whether a buffer may be mapped, and how: its own lock is held by `guard`.
+pub(super) fn make_known(
+    dev: &BoundDevice<'_>,
+    vm_bo: &VmBo<Space>,
+    guard: &mut Guard<'_>,
+) -> Result {
+    let known = {
+        let _tables = vm_bo.vm().tables.lock();
+        let known = vm_bo.memory.lock().is_some();
+        known
+    };
+
+    if known {
+        return Ok(());
+    }
+    bind_memory(dev, vm_bo, guard)?;
+    vm_bo.set_evicted(guard, false)
+}
+
+/// Adds what mapping `range` to a part of `vm_bo` takes.
+pub(super) fn reserve_mapping(
+    reserve: &mut Reserve,
+    vm_bo: &VmBo<Space>,
+    range: VaRange,
+    offset: u64,
+    writable: bool,
+) -> Result {
+    let _tables = vm_bo.vm().tables.lock();
+    let memory = vm_bo.memory.lock();
+
+    match &*memory {
+        Some(memory) => reserve.map(&Mapping::memory(range, memory, offset, writable)?),
+        None => reserve.map_any(range),
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VMs for the other drivers of the device, see [`crate::vm_api`].
+
+use core::{
+    any::Any,
+    pin::pin, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+};
+use kernel_ext::{
+    dma_fence::{
+        self,
+        Fence, //
+    },
+    dma_resv::Usage,
+    drm::exec::{
+        Exec,
+        Interruptible, //
+    },
+};
+
+use super::{
+    export::vm_of_fd,
+    space::GpuVm,
+    Vm, //
+};
+use crate::{
+    device::HlrsDevice,
+    vm_api::{
+        Revoked,
+        VmUser,
+        Vms, //
+    },
+};
+
+/// A driver that uses a VM.
+#[pin_data]
+pub(super) struct User {
+    /// Number of the VM's context.
+    context: u16,
+    #[pin]
+    vm: Mutex<Option<Arc<Vm>>>,
+    /// Who is told that the VM goes. Held while he is told.
+    #[pin]
+    revoked: Mutex<Option<Arc<dyn Revoked>>>,
+}
+
+impl User {
+    /// The VM. Sleeps. Fails with `ESTALE` if it was taken away or is banned.
+    fn vm(&self) -> Result<Arc<Vm>> {
+        let vm = self.vm.lock().clone().ok_or(ESTALE)?;
+
+        vm.check_usable().map_err(|_| ESTALE)?;
+        Ok(vm)
+    }
+
+    /// Takes the VM away: first accesses are refused, then the driver is told. Sleeps.
+    pub(super) fn revoke(&self) {
+        // The caller has the VM, too.
+        let vm = self.vm.lock().take();
+        drop(vm);
+
+        let mut revoked = self.revoked.lock();
+        if let Some(driver) = revoked.take() {
+            driver.revoked();
+        }
+    }
+}
+
+/// The right of a driver to use a VM.
+struct Registered(Arc<User>);
+
+impl VmUser for Registered {
+    fn context(&self) -> u16 {
+        self.0.context
+    }
+
+    fn is_same_vm(&self, other: &dyn VmUser) -> bool {
+        self.context() == other.context()
+    }
+
+    fn recover(&self) {
+        let vm = self.0.vm.lock().clone();
+
+        if let Some(vm) = vm {
+            if !vm.is_banned() {
+                vm.space().recover();
+            }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // Waits for a call that is under way.
+        let revoked = self.0.revoked.lock().take();
+        drop(revoked);
+
+        let vm = self.0.vm.lock().take();
+        if let Some(vm) = vm {
+            vm.remove_user(&self.0);
+        }
+    }
+}
+
+/// The VMs of a function.
+pub(crate) struct DeviceVms(ARef<HlrsDevice>);
+
+impl DeviceVms {
+    /// Those of `dev`.
+    pub(crate) fn new(dev: &HlrsDevice) -> Self {
+        Self(dev.into())
+    }
+}
+
+impl Vms for DeviceVms {
+    fn register(&self, fd: i32, revoked: Arc<dyn Revoked>) -> Result<Arc<dyn VmUser>> {
+        let vm = vm_of_fd(fd)?;
+        if !core::ptr::eq(vm.space().dev(), &*self.0) {
+            return Err(EXDEV);
+        }
+        let _bound = self.0.enter().ok_or(ENODEV)?;
+
+        // CAST: Less than 32.
+        let context = vm.context() as u16;
+        let used = vm.clone();
+        let user = Arc::pin_init(
+            pin_init!(User {
+                context,
+                vm <- new_mutex!(Some(used), "hlrs::User::vm"),
+                revoked <- new_mutex!(Some(revoked), "hlrs::User::revoked"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let registered = Arc::new(Registered(user.clone()), GFP_KERNEL)?;
+
+        vm.add_user(&user)?;
+        Ok(registered)
+    }
+
+    fn access(&self, users: &[&dyn VmUser], fence: &Fence) -> Result {
+        let _bound = self.0.enter().ok_or(ENODEV)?;
+        let mut vms = KVec::with_capacity(users.len(), GFP_KERNEL)?;
+        for user in users {
+            let user = user.as_any().downcast_ref::<Registered>().ok_or(EINVAL)?;
+
+            vms.push(user.0.vm()?, GFP_KERNEL)?;
+        }
+
+        for vm in &vms {
+            if let Some(bind) = vm.pending_bind() {
+                bind.wait_timeout(true, dma_fence::MAX_TIMEOUT)?;
+            }
+        }
+
+        let mut exec = pin!(Exec::new(Interruptible::Yes));
+        let mut locked = exec.as_mut().lock(|locking| {
+            vms.iter().try_for_each(|vm| {
+                let space: &GpuVm = vm.space();
+
+                locking.lock_vm_objects(space)
+            })
+        })?;
+        for vm in &vms {
+            locked
+                .validate::<super::space::Space>(vm.space())
+                .map_err(|e| {
+                    if e == EINTR || e == ERESTARTSYS || e == ENOMEM {
+                        e
+                    } else {
+                        EFAULT
+                    }
+                })?;
+        }
+        locked.reserve_fences(1)?;
+
+        // Revoking waits for what is noted here, and nothing is noted after it has begun.
+        for vm in &vms {
+            vm.check_usable().map_err(|_| ESTALE)?;
+            vm.note_access(fence)?;
+        }
+        // There is room, as was just seen to.
+        locked.add_fence(fence, |_| Some(Usage::Bookkeep))
+    }
+}
