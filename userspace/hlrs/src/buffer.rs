@@ -235,7 +235,7 @@ impl Buffer {
             );
             Error::new(Operation::Copy, what, cause)
         };
-        if !Arc::ptr_eq(&self.handle.device.inner, &src.handle.device.inner) {
+        if !self.device().is_same_file(src.device()) {
             return Err(failed(Cause::DifferentDevices));
         }
         let mut arg = sys::drm_hlrs_mem_copy {

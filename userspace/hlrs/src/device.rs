@@ -164,6 +164,11 @@ impl Device {
         Usage::of(self.as_fd())
     }
 
+    /// Whether both are clones of one open file, whose handles mean the same.
+    pub(crate) fn is_same_file(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Number of the first region of a kind; regions never change.
     pub(crate) fn instance(&self, class: RegionClass) -> Option<u32> {
         self.inner

@@ -6,6 +6,11 @@ use std::io;
 
 use rustix::io::Errno;
 
+mod meaning;
+
+use meaning::meaning;
+use meaning::name;
+
 /// Result of the operations of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -45,6 +50,20 @@ pub enum Operation {
     Sriov,
     /// Read usage statistics or counters.
     Statistics,
+    /// Create, ask about, export or destroy an address space.
+    Vm,
+    /// Change what is mapped in an address space.
+    Bind,
+    /// Create, ask about or destroy a queue.
+    Queue,
+    /// Submit a job.
+    Submit,
+    /// Run a job that was submitted.
+    Job,
+    /// Use a syncobj.
+    Syncobj,
+    /// Use a fence in a file.
+    Fence,
 }
 
 impl Operation {
@@ -66,6 +85,13 @@ impl Operation {
             Operation::DmaBuf => "using a dma-buf",
             Operation::Sriov => "virtual functions",
             Operation::Statistics => "reading statistics",
+            Operation::Vm => "address space",
+            Operation::Bind => "changing what is mapped",
+            Operation::Queue => "queue",
+            Operation::Submit => "submitting a job",
+            Operation::Job => "job",
+            Operation::Syncobj => "syncobj",
+            Operation::Fence => "fence",
         }
     }
 }
@@ -87,7 +113,7 @@ pub enum Cause {
     },
     /// The device has no memory region of the kind that was asked for.
     NoSuchRegion,
-    /// The buffers of one job belong to different open devices.
+    /// What was to be used together belongs to different open devices.
     DifferentDevices,
     /// A range of a mapping ends beyond it.
     OutOfRange,
@@ -105,6 +131,16 @@ pub struct Error {
     operation: Operation,
     what: String,
     cause: Cause,
+    detail: Option<Detail>,
+}
+
+/// Where in its arguments an operation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The operation of a bind with this index.
+    Op(usize),
+    /// This address.
+    Va(u64),
 }
 
 impl Error {
@@ -113,7 +149,13 @@ impl Error {
             operation,
             what: what.into(),
             cause,
+            detail: None,
         }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Detail) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     pub(crate) fn system(operation: Operation, what: impl Into<String>, errno: Errno) -> Self {
@@ -135,6 +177,22 @@ impl Error {
     /// Why it failed.
     pub fn cause(&self) -> &Cause {
         &self.cause
+    }
+
+    /// Of a bind: the index of the operation that could not be done.
+    pub fn failed_op(&self) -> Option<usize> {
+        match self.detail {
+            Some(Detail::Op(index)) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// Of a submission: the address of a buffer that cannot be mapped again.
+    pub fn fault_va(&self) -> Option<u64> {
+        match self.detail {
+            Some(Detail::Va(va)) => Some(va),
+            _ => None,
+        }
     }
 
     /// The error number, if it was the kernel that refused.
@@ -167,7 +225,7 @@ impl fmt::Display for Error {
             ),
             Cause::NoSuchRegion => f.write_str("the device has no such memory region"),
             Cause::DifferentDevices => f.write_str(
-                "the buffers belong to different open devices; export one and import it on the other",
+                "this belongs to different open devices; export one and import it on the other",
             ),
             Cause::OutOfRange => f.write_str("the range ends beyond the mapping"),
             Cause::ReadOnly => f.write_str("the mapping is for reading only"),
@@ -187,119 +245,6 @@ impl From<Error> for io::Error {
         };
         io::Error::new(kind, err)
     }
-}
-
-/// Name of an error number that the interface documents.
-fn name(errno: Errno) -> Option<&'static str> {
-    Some(match errno {
-        Errno::PERM => "EPERM",
-        Errno::NOENT => "ENOENT",
-        Errno::INTR => "EINTR",
-        Errno::IO => "EIO",
-        Errno::NXIO => "ENXIO",
-        Errno::TOOBIG => "E2BIG",
-        Errno::BADF => "EBADF",
-        Errno::AGAIN => "EAGAIN",
-        Errno::NOMEM => "ENOMEM",
-        Errno::ACCESS => "EACCES",
-        Errno::FAULT => "EFAULT",
-        Errno::BUSY => "EBUSY",
-        Errno::NODEV => "ENODEV",
-        Errno::INVAL => "EINVAL",
-        Errno::NFILE => "ENFILE",
-        Errno::MFILE => "EMFILE",
-        Errno::NOTTY => "ENOTTY",
-        Errno::NOSPC => "ENOSPC",
-        Errno::RANGE => "ERANGE",
-        Errno::NOSYS => "ENOSYS",
-        Errno::OVERFLOW => "EOVERFLOW",
-        Errno::DQUOT => "EDQUOT",
-        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL",
-        Errno::OPNOTSUPP => "EOPNOTSUPP",
-        Errno::TIMEDOUT => "ETIMEDOUT",
-        Errno::CANCELED => "ECANCELED",
-        Errno::TIME => "ETIME",
-        _ => return None,
-    })
-}
-
-/// What the interface documents an error number to mean for an operation.
-fn meaning(operation: Operation, errno: Errno) -> Option<&'static str> {
-    use Operation as O;
-    Some(match (operation, errno) {
-        (O::Create, Errno::INVAL) => {
-            "the size is 0 or no multiple of the page size, or the page size or a flag does not fit the region"
-        }
-        (O::Create, Errno::NXIO) => "the device has no such memory region",
-        (O::Create, Errno::TOOBIG) => "the size is larger than the region",
-        (O::Create, Errno::NOSPC) => {
-            "the region, or the part of it that the CPU can see, is full, or no contiguous range is left"
-        }
-        (O::Map, Errno::NXIO) => {
-            "part of the buffer lies outside the aperture; create it with cpu_visible()"
-        }
-        (O::Map, Errno::OPNOTSUPP) => "the buffer was imported; map it at its exporter",
-        (O::Copy | O::Fill | O::Crc32c, Errno::INVAL) => "the size is 0, or the ranges overlap",
-        (O::Copy | O::Fill | O::Crc32c, Errno::RANGE) => "a range ends beyond its buffer",
-        (O::Copy | O::Fill | O::Crc32c, Errno::OVERFLOW) => "offset plus size exceeds 64 bits",
-        (O::Copy | O::Fill | O::Crc32c, Errno::IO) => "the device reported a fault",
-        (O::Copy | O::Fill | O::Crc32c, Errno::TIMEDOUT) => {
-            "the job did not end in time, and its queue was reset"
-        }
-        (O::Copy | O::Fill | O::Crc32c, Errno::CANCELED) => {
-            "the device was reset before the job ended"
-        }
-        (O::Wait, Errno::TIME) => "the time is up and the buffer is still in use",
-        (O::Wait, Errno::IO) => "a job that wrote the buffer failed",
-        (O::Export, Errno::INVAL) => {
-            "the offset or the size is not a multiple of 4096, or the range is empty or ends beyond the buffer"
-        }
-        (O::Export, Errno::OVERFLOW) => "offset plus size exceeds 64 bits",
-        (O::Export, Errno::NXIO) => {
-            "the range lies outside the aperture, and the buffer cannot be moved into it"
-        }
-        (O::Export, Errno::OPNOTSUPP) => {
-            "the buffer was imported, or the device offers no peer-to-peer memory"
-        }
-        (O::Export, Errno::DQUOT) => {
-            "the file has exported as much as the module parameter export_limit_mib allows"
-        }
-        (O::Export, Errno::ADDRNOTAVAIL) => "there is no PCI function of this address",
-        (O::Revoke, Errno::TIMEDOUT) => {
-            "an importer has not let go; the kernel's log names it"
-        }
-        (O::Own, Errno::BUSY) => {
-            "the device is open elsewhere, or an importer that cannot be revoked is attached"
-        }
-        (O::Own, Errno::PERM) => "this file does not own the device",
-        (O::Open, Errno::BUSY) => "another file owns the device",
-        (O::DmaBuf, Errno::ACCESS) => "the dma-buf was exported without the right to do this",
-        (O::Copy | O::Fill | O::Crc32c, Errno::ACCESS) => {
-            "a buffer was imported without the right to do this"
-        }
-        (O::Copy | O::Fill | O::Crc32c | O::Import | O::DmaBuf, Errno::NODEV) => {
-            "the device is gone, or the memory was revoked"
-        }
-        (O::Import, Errno::OPNOTSUPP) => {
-            "exporter and device have no way to reach each other's memory"
-        }
-        (O::Sriov, Errno::BUSY) => "virtual functions are enabled or in use; disable them first",
-        (O::Sriov, Errno::INVAL) => "the value is not accepted; a quota must be a multiple of 2 MiB",
-        (O::Sriov, Errno::NOSPC) => "the card has not enough free memory for these virtual functions",
-        (O::Sriov, Errno::RANGE) => "the card has not so many virtual functions, or not so much memory",
-        (O::Open | O::Sriov | O::Statistics, Errno::ACCESS | Errno::PERM) => "permission denied",
-        (O::Open, Errno::NOENT) => "there is no such device node",
-        (O::Open, Errno::NOTTY) => "this is no DRM device",
-        (O::List, Errno::NOENT) => "this kernel has no accelerator devices",
-        (_, Errno::NODEV | Errno::NXIO) if operation != O::Sriov => "the device is gone",
-        (_, Errno::NOMEM) => "out of system memory",
-        (_, Errno::NOENT) if !matches!(operation, O::Sriov | O::Statistics) => {
-            "the device does not know this buffer handle"
-        }
-        (_, Errno::INTR) => "interrupted by a signal",
-        (_, Errno::MFILE | Errno::NFILE) => "too many open files",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -325,6 +270,25 @@ mod tests {
             io(Operation::Copy),
             io(Operation::Wait).replace("waiting", "copy")
         );
+    }
+
+    #[test]
+    fn where_it_failed() {
+        let bind = Error::system(Operation::Bind, "2 operations", Errno::RANGE);
+        assert_eq!((bind.failed_op(), bind.fault_va()), (None, None));
+        let op = bind.clone().with_detail(Detail::Op(1));
+        assert_eq!((op.failed_op(), op.fault_va()), (Some(1), None));
+        let submit = Error::system(Operation::Submit, "x", Errno::FAULT);
+        let va = submit.with_detail(Detail::Va(0x1000));
+        assert_eq!((va.failed_op(), va.fault_va()), (None, Some(0x1000)));
+    }
+
+    #[test]
+    fn no_address_space_is_no_buffer() {
+        let text = Error::system(Operation::Vm, "x", Errno::NOENT).to_string();
+        assert!(!text.contains("buffer"), "{text}");
+        let text = Error::system(Operation::Job, "x", Errno::CANCELED).to_string();
+        assert!(text.contains("banned") && text.contains("reset"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ioctls of nodes and of dma-bufs, each bound to the structure that it
-//! takes.
+//! The ioctls of nodes, dma-bufs and sync files, each bound to the structure
+//! that it takes.
 
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
@@ -14,9 +14,9 @@ use hlrs_sys as sys;
 ///
 /// # Safety
 ///
-/// The ioctl `NUMBER` of the file that it is for, an hlrs node or a dma-buf, must
-/// read and write nothing but the structure itself, and memory that pointers in
-/// it designate.
+/// The ioctl `NUMBER` of the file that it is for, an hlrs node, a dma-buf or a
+/// sync file, must read and write nothing but the structure itself, and memory
+/// that pointers in it designate.
 pub(crate) unsafe trait Argument {
     /// Number of the ioctl.
     const NUMBER: u32;
@@ -45,6 +45,20 @@ argument! {
     drm_hlrs_mem_export => DRM_IOCTL_HLRS_MEM_EXPORT,
     drm_hlrs_mem_revoke => DRM_IOCTL_HLRS_MEM_REVOKE,
     drm_hlrs_device_own => DRM_IOCTL_HLRS_DEVICE_OWN,
+    drm_hlrs_vm_create => DRM_IOCTL_HLRS_VM_CREATE,
+    drm_hlrs_vm_destroy => DRM_IOCTL_HLRS_VM_DESTROY,
+    drm_hlrs_vm_bind => DRM_IOCTL_HLRS_VM_BIND,
+    drm_hlrs_vm_query => DRM_IOCTL_HLRS_VM_QUERY,
+    drm_hlrs_vm_export => DRM_IOCTL_HLRS_VM_EXPORT,
+    drm_hlrs_queue_create => DRM_IOCTL_HLRS_QUEUE_CREATE,
+    drm_hlrs_queue_destroy => DRM_IOCTL_HLRS_QUEUE_DESTROY,
+    drm_hlrs_queue_submit => DRM_IOCTL_HLRS_QUEUE_SUBMIT,
+    drm_hlrs_queue_query => DRM_IOCTL_HLRS_QUEUE_QUERY,
+    drm_syncobj_create => DRM_IOCTL_SYNCOBJ_CREATE,
+    drm_syncobj_destroy => DRM_IOCTL_SYNCOBJ_DESTROY,
+    drm_syncobj_transfer => DRM_IOCTL_SYNCOBJ_TRANSFER,
+    drm_syncobj_timeline_wait => DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT,
+    sync_file_info => SYNC_IOC_FILE_INFO,
     dma_buf_sync => DMA_BUF_IOCTL_SYNC,
     dma_buf_export_sync_file => DMA_BUF_IOCTL_EXPORT_SYNC_FILE,
     dma_buf_import_sync_file => DMA_BUF_IOCTL_IMPORT_SYNC_FILE,
@@ -112,36 +126,121 @@ pub(crate) unsafe fn call<T: Argument>(fd: BorrowedFd<'_>, arg: &mut T) -> Resul
     }
 }
 
-/// Which way a [`prime`] call goes.
-#[derive(Clone, Copy)]
-pub(crate) enum Prime {
-    HandleToFd,
-    FdToHandle,
+/// An ioctl that shares its structure with others.
+///
+/// # Safety
+///
+/// The ioctl `number` must take a `T`, and read and write nothing but it and
+/// memory that pointers in it designate.
+pub(crate) unsafe trait Shared<T>: Copy {
+    /// Number of the ioctl.
+    fn number(self) -> u32;
 }
 
-/// The two ioctls that share `drm_prime_handle`.
-pub(crate) fn prime(
+/// Performs one of several ioctls that take the same structure, again when a
+/// signal interrupted it.
+///
+/// # Safety
+///
+/// As for [`once`].
+pub(crate) unsafe fn shared<T>(
     fd: BorrowedFd<'_>,
-    way: Prime,
-    arg: &mut sys::drm_prime_handle,
+    which: impl Shared<T>,
+    arg: &mut T,
 ) -> Result<(), Errno> {
-    let number = match way {
-        Prime::HandleToFd => sys::DRM_IOCTL_PRIME_HANDLE_TO_FD,
-        Prime::FdToHandle => sys::DRM_IOCTL_PRIME_FD_TO_HANDLE,
-    };
     loop {
-        // SAFETY: both ioctls access the structure only, which has no pointers.
+        // SAFETY: `Shared` promises that the ioctl touches the structure and what
+        // it points to, and the caller answers for the pointers.
         match unsafe {
             ioctl::ioctl(
                 fd,
                 Call {
-                    number,
+                    number: which.number(),
                     arg: &mut *arg,
                 },
             )
         } {
             Err(Errno::INTR) => {}
             other => return other,
+        }
+    }
+}
+
+/// The ioctls that take a `drm_prime_handle`.
+#[derive(Clone, Copy)]
+pub(crate) enum Prime {
+    HandleToFd,
+    FdToHandle,
+}
+
+// SAFETY: both access the structure only, which has no pointers.
+unsafe impl Shared<sys::drm_prime_handle> for Prime {
+    fn number(self) -> u32 {
+        match self {
+            Prime::HandleToFd => sys::DRM_IOCTL_PRIME_HANDLE_TO_FD,
+            Prime::FdToHandle => sys::DRM_IOCTL_PRIME_FD_TO_HANDLE,
+        }
+    }
+}
+
+/// Makes a descriptor of a GEM handle, or the other way round.
+pub(crate) fn prime(
+    fd: BorrowedFd<'_>,
+    way: Prime,
+    arg: &mut sys::drm_prime_handle,
+) -> Result<(), Errno> {
+    // SAFETY: the argument has no pointers.
+    unsafe { shared(fd, way, arg) }
+}
+
+/// The ioctls that take a `drm_syncobj_handle`.
+#[derive(Clone, Copy)]
+pub(crate) enum SyncobjFd {
+    HandleToFd,
+    FdToHandle,
+}
+
+// SAFETY: both access the structure only, which has no pointers.
+unsafe impl Shared<sys::drm_syncobj_handle> for SyncobjFd {
+    fn number(self) -> u32 {
+        match self {
+            SyncobjFd::HandleToFd => sys::DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD,
+            SyncobjFd::FdToHandle => sys::DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE,
+        }
+    }
+}
+
+/// The ioctls that take a `drm_syncobj_array`.
+#[derive(Clone, Copy)]
+pub(crate) enum SyncobjArray {
+    Signal,
+    Reset,
+}
+
+// SAFETY: both access the structure and read the handles that it points to.
+unsafe impl Shared<sys::drm_syncobj_array> for SyncobjArray {
+    fn number(self) -> u32 {
+        match self {
+            SyncobjArray::Signal => sys::DRM_IOCTL_SYNCOBJ_SIGNAL,
+            SyncobjArray::Reset => sys::DRM_IOCTL_SYNCOBJ_RESET,
+        }
+    }
+}
+
+/// The ioctls that take a `drm_syncobj_timeline_array`.
+#[derive(Clone, Copy)]
+pub(crate) enum TimelineArray {
+    Signal,
+    Query,
+}
+
+// SAFETY: both access the structure, read the handles and access the points
+// that it points to.
+unsafe impl Shared<sys::drm_syncobj_timeline_array> for TimelineArray {
+    fn number(self) -> u32 {
+        match self {
+            TimelineArray::Signal => sys::DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL,
+            TimelineArray::Query => sys::DRM_IOCTL_SYNCOBJ_QUERY,
         }
     }
 }

@@ -11,6 +11,10 @@
 //!   another device.
 //! - [`SyncFile`]: a fence in a file descriptor.
 //! - [`Job`]: work that the device was given and has perhaps not done yet.
+//! - [`Vm`]: an address space, into which buffers are mapped.
+//! - [`Queue`]: jobs of several commands in an address space.
+//! - [`Syncobj`]: a place for fences, which jobs and binds wait for and signal.
+//! - [`VmFd`]: an address space in a file descriptor, for other drivers.
 //!
 //! [`PhysicalFunction`] divides a card into virtual functions, and [`Usage`]
 //! tells what an open device has consumed.
@@ -48,6 +52,7 @@
 //! process unless it handles the signal. The same holds for what was imported
 //! from, or mapped of, a [`DmaBuf`] that its exporter has revoked.
 
+mod bind;
 mod buffer;
 mod counters;
 mod crc32c;
@@ -62,9 +67,15 @@ mod job;
 mod mapping;
 mod node;
 mod query;
+mod queue;
 mod sriov;
+mod submit;
 mod sync_file;
+mod syncobj;
+mod vm;
 
+pub use bind::Bind;
+pub use bind::BindOp;
 pub use buffer::Buffer;
 pub use buffer::BufferBuilder;
 pub use counters::Counters;
@@ -94,6 +105,20 @@ pub use query::Info;
 pub use query::Region;
 pub use query::RegionClass;
 pub use query::SriovMode;
+pub use queue::Queue;
+pub use queue::QueueState;
+pub use queue::Work;
 pub use rustix::io::Errno;
 pub use sriov::PhysicalFunction;
+pub use submit::Command;
+pub use submit::Submission;
+pub use sync_file::FenceStatus;
 pub use sync_file::SyncFile;
+pub use syncobj::SyncPoint;
+pub use syncobj::Syncobj;
+pub use vm::Fault;
+pub use vm::FaultReason;
+pub use vm::Vm;
+pub use vm::VmBuilder;
+pub use vm::VmFd;
+pub use vm::VmState;

@@ -7,12 +7,38 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
+use hlrs_sys as sys;
 use rustix::event;
 use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::error::Operation;
 use crate::error::Result;
+use crate::ioctl;
+
+/// What became of the work that a fence stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FenceStatus {
+    /// It has not ended.
+    Pending,
+    /// It is done.
+    Done,
+    /// It has ended, but is not done, for this reason.
+    Failed(Errno),
+}
+
+impl FenceStatus {
+    fn from_raw(status: i32) -> FenceStatus {
+        match status {
+            0 => FenceStatus::Pending,
+            1.. => FenceStatus::Done,
+            error => FenceStatus::Failed(Errno::from_raw_os_error(error.saturating_neg())),
+        }
+    }
+}
+
+/// How often a fence is asked for its parts, whose number may change.
+const ATTEMPTS: u32 = 8;
 
 /// A fence that other drivers and processes can be given: it signals when the
 /// work that it stands for has ended.
@@ -25,7 +51,7 @@ impl SyncFile {
     /// Waits until the work has ended; fails with `ETIME` if that takes longer
     /// than `timeout`.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
-        let failed = |errno| Error::system(Operation::DmaBuf, "waiting for a fence", errno);
+        let failed = |errno| Error::system(Operation::Fence, "waiting for it", errno);
         match poll(self.as_fd(), event::PollFlags::IN, timeout).map_err(failed)? {
             None => Err(failed(Errno::TIME)),
             Some(_) => Ok(()),
@@ -39,6 +65,35 @@ impl SyncFile {
             Err(err) if err.errno() == Some(Errno::TIME) => Ok(false),
             Err(err) => Err(err),
         }
+    }
+
+    /// Asks what became of the work, without waiting. Of several fences in one
+    /// file it is the first that has failed, or else has not ended.
+    pub fn status(&self) -> Result<FenceStatus> {
+        let failed = |errno| Error::system(Operation::Fence, "asking for its status", errno);
+        let mut last = Errno::INVAL;
+        for _ in 0..ATTEMPTS {
+            let mut arg = sys::sync_file_info::default();
+            // SAFETY: without room for fences the argument has no pointers.
+            unsafe { ioctl::call(self.as_fd(), &mut arg) }.map_err(failed)?;
+            // A fence made of several does not show their errors itself.
+            if arg.status != 1 || arg.num_fences == 0 {
+                return Ok(FenceStatus::from_raw(arg.status));
+            }
+            let mut parts = vec![sys::sync_fence_info::default(); arg.num_fences as usize];
+            arg = sys::sync_file_info {
+                num_fences: arg.num_fences,
+                sync_fence_info: parts.as_mut_ptr() as u64,
+                ..Default::default()
+            };
+            // SAFETY: there is room for `num_fences` fences.
+            match unsafe { ioctl::call(self.as_fd(), &mut arg) } {
+                Ok(()) => return Ok(FenceStatus::from_raw(arg.status)),
+                Err(Errno::INVAL) => last = Errno::INVAL,
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Err(failed(last))
     }
 }
 
