@@ -49,6 +49,13 @@ calls! {
     export(drm_hlrs_mem_export) = DRM_IOCTL_HLRS_MEM_EXPORT;
     revoke(drm_hlrs_mem_revoke) = DRM_IOCTL_HLRS_MEM_REVOKE;
     own(drm_hlrs_device_own) = DRM_IOCTL_HLRS_DEVICE_OWN;
+    vm_create(drm_hlrs_vm_create) = DRM_IOCTL_HLRS_VM_CREATE;
+    vm_destroy(drm_hlrs_vm_destroy) = DRM_IOCTL_HLRS_VM_DESTROY;
+    vm_query(drm_hlrs_vm_query) = DRM_IOCTL_HLRS_VM_QUERY;
+    vm_export(drm_hlrs_vm_export) = DRM_IOCTL_HLRS_VM_EXPORT;
+    queue_create(drm_hlrs_queue_create) = DRM_IOCTL_HLRS_QUEUE_CREATE;
+    queue_destroy(drm_hlrs_queue_destroy) = DRM_IOCTL_HLRS_QUEUE_DESTROY;
+    queue_query(drm_hlrs_queue_query) = DRM_IOCTL_HLRS_QUEUE_QUERY;
     close(drm_gem_close) = DRM_IOCTL_GEM_CLOSE;
     to_fd(drm_prime_handle) = DRM_IOCTL_PRIME_HANDLE_TO_FD;
     to_handle(drm_prime_handle) = DRM_IOCTL_PRIME_FD_TO_HANDLE;
@@ -69,6 +76,34 @@ pub fn query(file: impl AsFd, arg: &mut sys::drm_hlrs_device_query, answer: &mut
             &raw mut *arg as usize,
         )
     }
+}
+
+/// The bind, whose arrays are set; `num_ops` and `num_syncs` may say less than
+/// there is.
+pub fn vm_bind(
+    file: impl AsFd,
+    arg: &mut sys::drm_hlrs_vm_bind,
+    ops: &[sys::drm_hlrs_vm_bind_op],
+    syncs: &[sys::drm_hlrs_sync],
+) -> Result {
+    assert!(arg.num_ops as usize <= ops.len() && arg.num_syncs as usize <= syncs.len());
+    (arg.ops, arg.syncs) = (ops.as_ptr() as u64, syncs.as_ptr() as u64);
+    // SAFETY: the arrays have as many elements as are told, and are read only.
+    unsafe { at(file, sys::DRM_IOCTL_HLRS_VM_BIND, &raw mut *arg as usize) }
+}
+
+/// The submission, as [`vm_bind`].
+pub fn submit(
+    file: impl AsFd,
+    arg: &mut sys::drm_hlrs_queue_submit,
+    commands: &[sys::drm_hlrs_command],
+    syncs: &[sys::drm_hlrs_sync],
+) -> Result {
+    assert!(arg.num_commands as usize <= commands.len() && arg.num_syncs as usize <= syncs.len());
+    (arg.commands, arg.syncs) = (commands.as_ptr() as u64, syncs.as_ptr() as u64);
+    let number = sys::DRM_IOCTL_HLRS_QUEUE_SUBMIT;
+    // SAFETY: the arrays have as many elements as are told, and are read only.
+    unsafe { at(file, number, &raw mut *arg as usize) }
 }
 
 /// Two pages, of which the second cannot be accessed, and the first perhaps not

@@ -15,12 +15,15 @@ mod mmap;
 mod nic;
 mod ops;
 mod prime;
+mod queue;
 mod refused;
 mod reset;
 mod roles;
 mod sriov;
 mod tools;
 mod unbind;
+mod vm;
+mod vmfd;
 mod zero;
 
 use crate::harness::Suite;
@@ -62,6 +65,18 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "refused",
             tests: refused::tests(),
+        },
+        Suite {
+            name: "vm",
+            tests: vm::tests(),
+        },
+        Suite {
+            name: "queue",
+            tests: queue::tests(),
+        },
+        Suite {
+            name: "vmfd",
+            tests: vmfd::tests(),
         },
         Suite {
             name: "importers",
@@ -122,5 +137,6 @@ pub fn all() -> Vec<Suite> {
 fn aperture() -> Vec<Test> {
     let mut tests = mem::aperture_tests();
     tests.extend(export::aperture_tests());
+    tests.extend(vm::aperture_tests());
     tests
 }

@@ -147,7 +147,7 @@ fn reset_with_virtual_functions(_: &Context) -> Outcome {
 }
 
 /// Asks the hardware, through debugfs, to misbehave.
-fn inject(node: &Node, what: &str) -> Outcome {
+pub fn inject(node: &Node, what: &str) -> Outcome {
     let file = format!("/sys/kernel/debug/hlrs-{}/inject", node.address);
     system::need(&file, "error injection")?;
     system::write(&file, what).map_err(|err| Stop::failed(format!("injecting {what}: {err}")))

@@ -94,6 +94,22 @@ pub fn all_gone(device: &hlrs::Device, handle: u32) -> Outcome {
         raw::own(device, &mut sys::drm_hlrs_device_own::default()),
         NODEV
     );
+    address_spaces_gone(device)
+}
+
+/// The same of ioctls about address spaces and queues.
+fn address_spaces_gone(device: &hlrs::Device) -> Outcome {
+    check_errno!(raw::vm_create(device, &mut Default::default()), NODEV);
+    check_errno!(raw::vm_destroy(device, &mut Default::default()), NODEV);
+    check_errno!(raw::vm_query(device, &mut Default::default()), NODEV);
+    check_errno!(raw::vm_export(device, &mut Default::default()), NODEV);
+    let mut bind = Default::default();
+    check_errno!(raw::vm_bind(device, &mut bind, &[], &[]), NODEV);
+    check_errno!(raw::queue_create(device, &mut Default::default()), NODEV);
+    check_errno!(raw::queue_destroy(device, &mut Default::default()), NODEV);
+    check_errno!(raw::queue_query(device, &mut Default::default()), NODEV);
+    let mut submit = Default::default();
+    check_errno!(raw::submit(device, &mut submit, &[], &[]), NODEV);
     Ok(())
 }
 

@@ -134,7 +134,7 @@ pub fn compare(what: &str, found: &[u8], expected: &[u8]) -> Outcome {
 
 /// CRC-32C of a pattern repeated over `size` bytes. Remembered, because tests
 /// ask for few of them, and often.
-fn crc_of_pattern(pattern: u64, size: u64) -> u32 {
+pub fn crc_of_pattern(pattern: u64, size: u64) -> u32 {
     static KNOWN: Mutex<BTreeMap<(u64, u64), u32>> = Mutex::new(BTreeMap::new());
     let compute = || hlrs::crc32c(0, &repeated(pattern, size));
     match KNOWN.lock() {

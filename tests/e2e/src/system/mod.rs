@@ -2,13 +2,19 @@
 //! What tests need of the machine that they run on.
 
 pub mod cards;
+pub mod coredump;
 pub mod driver;
 pub mod importer;
+pub mod limits;
 pub mod log;
 pub mod machine;
 pub mod nic;
 pub mod random;
 pub mod role;
+pub mod socket;
+pub mod space;
+pub mod sw_sync;
+pub mod timing;
 pub mod vfs;
 
 use std::fs;

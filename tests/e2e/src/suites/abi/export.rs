@@ -9,12 +9,12 @@ use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
-use crate::harness::Stop;
 use crate::harness::Test;
 use crate::raw;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::descriptors;
+use crate::system::limits::NoDescriptors;
 use crate::tests;
 
 use sys::drm_hlrs_device_own as Own;
@@ -179,47 +179,6 @@ fn refuses_for(device: &Device, handle: u32) -> Outcome {
     };
     check_errno!(raw::export(device, &mut nobody), ADDRNOTAVAIL);
     Ok(())
-}
-
-/// Leaves this process no more descriptors than it has, until it is dropped.
-struct NoDescriptors(libc::rlimit);
-
-impl NoDescriptors {
-    fn new() -> Outcome<NoDescriptors> {
-        let mut before = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: a place for the limits.
-        let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut before) };
-        check_eq!(got, 0, "getrlimit");
-        // The lowest number that is free, which is the next one given out.
-        let next = std::os::fd::AsRawFd::as_raw_fd(&std::fs::File::open("/dev/null")?);
-        set_limit(&libc::rlimit {
-            rlim_cur: next as libc::rlim_t,
-            ..before
-        })?;
-        Ok(NoDescriptors(before))
-    }
-}
-
-fn set_limit(limit: &libc::rlimit) -> Outcome {
-    // SAFETY: the structure lives for the call.
-    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) } {
-        0 => Ok(()),
-        _ => Err(Stop::failed(format!(
-            "setrlimit: {}",
-            std::io::Error::last_os_error()
-        ))),
-    }
-}
-
-impl Drop for NoDescriptors {
-    fn drop(&mut self) {
-        if let Err(err) = set_limit(&self.0) {
-            println!("{err:?}");
-        }
-    }
 }
 
 fn export_without_free_descriptors(_: &Context) -> Outcome {

@@ -7,6 +7,10 @@ mod handles;
 mod memory;
 mod operations;
 mod query;
+mod queue;
+mod vm;
+
+pub use queue::ordinary;
 
 use crate::harness::Test;
 
@@ -16,6 +20,8 @@ pub fn tests() -> Vec<Test> {
     tests.extend(operations::tests());
     tests.extend(export::tests());
     tests.extend(handles::tests());
+    tests.extend(vm::tests());
+    tests.extend(queue::tests());
     tests.extend(calls::tests());
     tests
 }

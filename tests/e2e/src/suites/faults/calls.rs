@@ -44,7 +44,7 @@ const MOST: u64 = 3000;
 const REASONS: [Errno; 4] = [Errno::NOMEM, Errno::FAULT, Errno::NOSPC, Errno::AGAIN];
 
 /// Makes each allocation of a call fail in turn, until it has no more.
-fn each(what: &str, injection: &Injection, call: &mut dyn FnMut() -> raw::Result) -> Outcome {
+pub fn each(what: &str, injection: &Injection, call: &mut dyn FnMut() -> raw::Result) -> Outcome {
     let mut refused = 0;
     for n in 1..MOST {
         let (result, injected) = injection.run(n, &mut *call)?;

@@ -4,11 +4,13 @@
 mod calls;
 mod inject;
 mod probe;
+mod vm;
 
 use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {
     let mut tests = calls::tests();
+    tests.extend(vm::tests());
     tests.extend(probe::tests());
     tests
 }
