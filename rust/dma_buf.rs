@@ -13,6 +13,8 @@
 //!   DMA mappings that it hands out. The importers that it meets are [`NewAttachment`] and
 //!   [`ExportedAttachment`].
 //! - [`Importer`] and [`Attachment`] are for a driver that uses the memory of others.
+//! - [`interconnect`] is for exporters and importers that know of other ways to the memory than a
+//!   scatterlist.
 //!
 //! # Lifetime model
 //!
@@ -79,6 +81,7 @@ mod exported;
 mod exporter;
 mod exporter_vtable;
 mod importer;
+pub mod interconnect;
 mod page_map;
 mod sg_table;
 mod slot;
@@ -92,6 +95,7 @@ pub use cpu_access::{
     KernelMap,
     VMap, //
 };
+use export::data_from_raw;
 pub use export::{
     ExportInfo,
     ExportPlace, //
@@ -109,7 +113,6 @@ pub use exported::{
 pub use exporter::Exporter;
 pub use exporter_vtable::vtable;
 pub use importer::{
-    attach_ops,
     Importer,
     Invalidation, //
 };

@@ -80,7 +80,7 @@ check_checkpatch() {
 	matching '^(rust|drivers|include|tests/kunit|tests/importer|tests/e2e|tools/bench)/.*\.[ch]$|(^|/)Kbuild$' |
 		xargs -r perl "$linux/scripts/checkpatch.pl" --no-tree -f --quiet --terse --no-summary --show-types \
 			--max-line-length=100 --ignore FILE_PATH_CHANGES,SPLIT_STRING,EMBEDDED_FILENAME |
-		grep -vE '^tests/e2e/[^ ]* WARNING:SPDX_LICENSE_TAG:|^(rust|drivers/accel/hlrs)/exports\.c:[0-9]+: WARNING:EXPORT_SYMBOL:|:VSPRINTF_POINTER_EXTENSION: .*%pA'
+		grep -vE '^tests/e2e/[^ ]* WARNING:SPDX_LICENSE_TAG:|^(rust|drivers/accel/hlrs)/(exports|interconnect)\.c:[0-9]+: WARNING:EXPORT_SYMBOL:|:VSPRINTF_POINTER_EXTENSION: .*%pA'
 	return 0
 }
 
@@ -125,8 +125,8 @@ check_rules() {
 	fi
 	while IFS= read -r file; do
 		case $file in
-		# An interface to user space is one header.
-		include/uapi/*) continue ;;
+		# An interface is one header.
+		include/*) continue ;;
 		*.rs | *.c | *.h | *.py | *.sh) ;;
 		*) continue ;;
 		esac

@@ -20,6 +20,7 @@
 #include <drm/gpu_scheduler.h>
 #include <linux/anon_inodes.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-buf-interconnect.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-fence-chain.h>
 #include <linux/dma-resv.h>

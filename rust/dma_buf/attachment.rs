@@ -4,6 +4,13 @@
 
 use super::{
     importer::Vtable,
+    interconnect::{
+        negotiation::{
+            dma_buf_interconnect_detach,
+            Raw as RawInterconnect, //
+        },
+        Sgt, //
+    },
     DmaBuf,
     Importer, //
 };
@@ -20,6 +27,7 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    ffi::c_void,
     module::this_module,
     prelude::*,
     scatterlist::{
@@ -40,6 +48,10 @@ use core::{
         NonNull, //
     },
 };
+
+mod negotiated;
+
+use negotiated::Negotiated;
 
 /// A device that is attached to a buffer, on behalf of `I`.
 ///
@@ -65,6 +77,7 @@ pub(super) struct Inner<I: Importer> {
     device: ARef<Device>,
     /// Protected by the reservation lock of `dma_buf`.
     state: UnsafeCell<State>,
+    negotiated: Negotiated,
     #[pin]
     pub(super) importer: I,
     _module: ModuleRef<I>,
@@ -77,9 +90,26 @@ pub(super) struct Inner<I: Importer> {
 struct State {
     /// `None` before it is attached, and after it is detached.
     raw: Option<NonNull<bindings::dma_buf_attachment>>,
-    mapping: Option<(NonNull<bindings::sg_table>, DataDirection)>,
+    mapping: Option<Mapped>,
     pins: u32,
 }
+
+/// A mapping of some kind.
+///
+/// # Invariants
+///
+/// `mapping` came from the `map()` to which `unmap` belongs, in this direction.
+#[derive(Clone, Copy)]
+struct Mapped {
+    mapping: NonNull<c_void>,
+    direction: DataDirection,
+    /// `None` for a scatterlist of an attachment that was not negotiated.
+    unmap: Option<UnmapFn>,
+}
+
+/// Undoes a mapping of a type, see
+/// [`Type::unmap`](super::interconnect::Type::unmap).
+type UnmapFn = unsafe fn(*mut RawInterconnect, NonNull<c_void>, DataDirection);
 
 // SAFETY: `I: Send`, and the state may be accessed by any thread that has the lock.
 unsafe impl<I: Importer> Send for Inner<I> {}
@@ -138,28 +168,34 @@ impl<I: Importer> Attachment<I> {
     where
         Error: From<Err>,
     {
-        // SAFETY: The operations are those of `I`, and static.
-        unsafe { Self::with_ops(dma_buf, device, importer, Vtable::<I>::OPS) }
+        let inner = Self::prepare(dma_buf, device, importer)?;
+
+        // SAFETY: The buffer and the device are valid, and the references in `inner` keep them.
+        // The operations are those of `I`, and static. Their private data is `inner`, which lives
+        // until it is detached: by `Teardown`, which holds a reference on it.
+        let raw = from_err_ptr(unsafe {
+            bindings::dma_buf_dynamic_attach(
+                inner.dma_buf.as_raw(),
+                from_ref(device).cast_mut().cast(),
+                Vtable::<I>::OPS,
+                Arc::as_ptr(&inner).cast_mut().cast(),
+            )
+        })?;
+
+        Self::finish(device, inner, raw)
     }
 
-    /// As [`Attachment::new`], with operations that are embedded in a larger structure, by whose
-    /// address an exporter recognises what more the importer can do.
-    ///
-    /// # Safety
-    ///
-    /// `ops` must point to what [`attach_ops`](super::attach_ops) returns for `I`, and be valid
-    /// until the module of `I` is unloaded.
-    pub unsafe fn with_ops<Err>(
+    fn prepare<Err>(
         dma_buf: &DmaBuf,
         device: &Device<Bound>,
         importer: impl PinInit<I, Err>,
-        ops: *const bindings::dma_buf_attach_ops,
-    ) -> Result<Self>
+    ) -> Result<Arc<Inner<I>>>
     where
         Error: From<Err>,
     {
         let module = ModuleRef::get()?;
-        let inner = Arc::pin_init::<Error>(
+
+        Arc::pin_init::<Error>(
             try_pin_init!(Inner {
                 dma_buf: dma_buf.into(),
                 device: device.into(),
@@ -169,35 +205,20 @@ impl<I: Importer> Attachment<I> {
                     mapping: None,
                     pins: 0,
                 }),
+                negotiated: Negotiated::none(),
                 importer <- importer,
                 _module: module,
             }? Error),
             GFP_KERNEL,
-        )?;
-
-        // SAFETY: By the safety requirements.
-        unsafe { Self::attach(device, inner, ops) }
+        )
     }
 
-    /// # Safety
-    ///
-    /// As [`Attachment::with_ops`]; `inner` must be new.
-    unsafe fn attach(
+    /// Makes the attachment that was just made the one of `inner`.
+    fn finish(
         device: &Device<Bound>,
         inner: Arc<Inner<I>>,
-        ops: *const bindings::dma_buf_attach_ops,
+        raw: *mut bindings::dma_buf_attachment,
     ) -> Result<Self> {
-        // SAFETY: The buffer and the device are valid, and the references in `inner` keep them.
-        // The operations are valid by the safety requirements, and their private data is `inner`,
-        // which lives until it is detached: by `Teardown`, which holds a reference on it.
-        let raw = from_err_ptr(unsafe {
-            bindings::dma_buf_dynamic_attach(
-                inner.dma_buf.as_raw(),
-                from_ref(device).cast_mut().cast(),
-                ops,
-                Arc::as_ptr(&inner).cast_mut().cast(),
-            )
-        })?;
         let teardown = Teardown(inner.clone());
 
         inner.with_state(&inner.dma_buf.resv().lock(), |state| {
@@ -248,13 +269,17 @@ impl<I: Importer> Attachment<I> {
         guard: &'g mut Guard<'_>,
         direction: DataDirection,
     ) -> Result<Mapping<'g>> {
+        if !self.inner.negotiated.get().is_null() {
+            self.map_as::<Sgt>(guard, direction)?;
+            return self.mapping(guard)?.ok_or(ENODEV);
+        }
         let (raw, mapping) = self
             .inner
             .with_state(guard, |state| (state.raw, state.mapping))?;
         let raw = raw.ok_or(ENODEV)?;
 
         match mapping {
-            Some((_, mapped)) if mapped != direction => return Err(EBUSY),
+            Some(mapped) if mapped.direction != direction => return Err(EBUSY),
             Some(_) => {}
             None => {
                 // The exporter may come back through `invalidate_mappings` meanwhile, so nothing
@@ -267,27 +292,45 @@ impl<I: Importer> Attachment<I> {
 
                 self.inner.with_state(guard, |state| {
                     // INVARIANT: Mapped just now.
-                    state.mapping = NonNull::new(table).map(|table| (table, direction));
+                    state.mapping = NonNull::new(table).map(|table| Mapped {
+                        mapping: table.cast(),
+                        direction,
+                        unmap: None,
+                    });
                 })?;
             }
         }
         self.mapping(guard)?.ok_or(ENODEV)
     }
 
-    /// The mapping that exists, if any. Does not sleep.
+    /// The scatterlist that is mapped, if any. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: `guard` is that of another reservation object; or another type was negotiated.
+    pub fn mapping<'g>(&'g self, guard: &'g Guard<'_>) -> Result<Option<Mapping<'g>>> {
+        let mapping = self.inner.with_state(guard, |state| state.mapping)?;
+
+        if !self.inner.negotiated.get().is_null() && self.negotiated::<Sgt>().is_none() {
+            return Err(EINVAL);
+        }
+        Ok(mapping.map(|mapped| Mapping {
+            // SAFETY: It is a scatterlist, as that is all this attachment can map. The mapping is
+            // undone by functions that need the guard exclusively, or take the lock. Neither can
+            // happen during `'g`.
+            table: unsafe { SGTable::from_raw(mapped.mapping.as_ptr().cast()) },
+            direction: mapped.direction,
+        }))
+    }
+
+    /// Whether there is a mapping, of whatever type. Does not sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL`: `guard` is that of another reservation object.
-    pub fn mapping<'g>(&'g self, guard: &'g Guard<'_>) -> Result<Option<Mapping<'g>>> {
-        let mapping = self.inner.with_state(guard, |state| state.mapping)?;
-
-        Ok(mapping.map(|(table, direction)| Mapping {
-            // SAFETY: The mapping is undone by functions that need the guard exclusively, or
-            // take the lock. Neither can happen during `'g`.
-            table: unsafe { SGTable::from_raw(table.as_ptr()) },
-            direction,
-        }))
+    pub fn is_mapped(&self, guard: &Guard<'_>) -> Result<bool> {
+        self.inner
+            .with_state(guard, |state| state.mapping.is_some())
     }
 
     /// Undoes the mapping, if there is one. The device must not access the memory any more.
@@ -354,11 +397,24 @@ impl<I: Importer> Inner<I> {
         // INVARIANT: What is taken out here is undone below.
         let (raw, mapping) = self.with_state(guard, |state| (state.raw, state.mapping.take()))?;
 
-        if let (Some(raw), Some((table, direction))) = (raw, mapping) {
+        if let (Some(raw), Some(mapped)) = (raw, mapping) {
+            let Mapped {
+                mapping,
+                direction,
+                unmap,
+            } = mapped;
+
             // SAFETY: By the type invariants it is a mapping of this attachment, which is valid
             // as it is detached with the lock held only.
             unsafe {
-                bindings::dma_buf_unmap_attachment(raw.as_ptr(), table.as_ptr(), direction.into())
+                match unmap {
+                    Some(unmap) => unmap(self.negotiated.get(), mapping, direction),
+                    None => bindings::dma_buf_unmap_attachment(
+                        raw.as_ptr(),
+                        mapping.as_ptr().cast(),
+                        direction.into(),
+                    ),
+                }
             };
         }
         Ok(())
@@ -394,9 +450,18 @@ impl<I: Importer> Inner<I> {
         };
 
         if let Ok(Some(raw)) = raw {
+            let ica = self.negotiated.get();
+
             // SAFETY: The attachment is valid, and it was taken out of the state, so nobody uses
-            // it any more.
-            unsafe { bindings::dma_buf_detach(self.dma_buf.as_raw(), raw.as_ptr()) };
+            // it any more. A negotiated one has the reference that is dropped with it, besides
+            // that of `Negotiated`.
+            unsafe {
+                if ica.is_null() {
+                    bindings::dma_buf_detach(self.dma_buf.as_raw(), raw.as_ptr());
+                } else {
+                    dma_buf_interconnect_detach(ica);
+                }
+            }
         }
     }
 }

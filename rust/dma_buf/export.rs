@@ -224,9 +224,11 @@ impl<E: Exporter> ExportPlace<E> {
         let exp_info = bindings::dma_buf_export_info {
             exp_name: E::NAME.as_char_ptr(),
             owner: this_module::<E::OwnerModule>().as_ptr(),
-            ops: info
-                .ops
-                .map_or(&raw const *Vtable::<E>::OPS, |ops| ops.as_ptr()),
+            ops: match (info.ops, E::interconnects()) {
+                (Some(ops), _) => ops.as_ptr(),
+                (None, Some(ops)) => ops.base(),
+                (None, None) => Vtable::<E>::OPS,
+            },
             size: info.size,
             // CAST: File flags are positive.
             flags: info.flags as i32,

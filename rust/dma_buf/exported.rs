@@ -3,6 +3,7 @@
 //! Attachments as the exporter sees them.
 
 use super::{
+    interconnect,
     slot::{
         Common,
         Slot, //
@@ -105,6 +106,33 @@ impl AttachmentInfo {
     pub fn is_revocable(&self) -> bool {
         // SAFETY: By the type invariant the attachment is initialised.
         unsafe { bindings::dma_buf_attach_revocable(self.as_raw()) }
+    }
+
+    /// What was negotiated, if that is of the type `T`. Does not sleep.
+    ///
+    /// Known from [`Exporter::attach`] on. See [`interconnect`](super::interconnect).
+    pub fn negotiated<T: interconnect::Type>(&self) -> Option<&T::Match> {
+        // SAFETY: By the type invariant the attachment is initialised, and it is not detached while
+        // there are references to it.
+        let record = unsafe { interconnect::record::find(self.as_raw()) }?;
+
+        if !core::ptr::eq(record.ty(), T::descriptor()) {
+            return None;
+        }
+        // SAFETY: The match is of the type, and lives as long as the attachment.
+        Some(unsafe { T::match_from_raw(record.public.match_) })
+    }
+
+    /// Name of the negotiated type and number of mappings, for messages; [`None`] for an importer
+    /// that has not negotiated. Does not sleep.
+    pub fn interconnect(&self) -> Option<(&CStr, u32)> {
+        // SAFETY: As in `negotiated()`.
+        let record = unsafe { interconnect::record::find(self.as_raw()) }?;
+
+        // SAFETY: The name is a string, in static data of a module on which there is a reference.
+        let name = unsafe { CStr::from_char_ptr(record.ty().name) };
+
+        Some((name, record.mappings()))
     }
 
     /// The attachment with the exporter's data, if the buffer was exported by `E`.

@@ -3,6 +3,7 @@
 //! What an exporter has to do.
 
 use super::{
+    interconnect::ExporterOps,
     DmaBuf,
     ExportedAttachment,
     KernelMap,
@@ -71,6 +72,12 @@ pub trait Exporter: Sized + Send + Sync + 'static {
 
     /// Name of the exporter, for debugfs and `fdinfo`.
     const NAME: &'static CStr;
+
+    /// The operations of an exporter that has more to offer than a scatterlist, see
+    /// [`interconnect::Exporter`](super::interconnect::Exporter).
+    fn interconnects() -> Option<&'static ExporterOps<Self>> {
+        None
+    }
 
     /// An importer wants to attach: decide whether its device can access the memory.
     ///

@@ -8,6 +8,7 @@ use super::{
         data_from_raw,
         release, //
     },
+    interconnect::BufferState,
     slot::Slot,
     DmaBuf,
     ExportedAttachment,
@@ -149,6 +150,17 @@ impl<E: Exporter> Vtable<E> {
         }
     }
 
+    /// The state by which the buffer is revoked, if `E` left that to the interconnects.
+    ///
+    /// # Safety
+    ///
+    /// `dma_buf` must be one of `E`, valid during `'a`.
+    #[inline]
+    unsafe fn buffer<'a>(dma_buf: *mut bindings::dma_buf) -> Option<&'a BufferState> {
+        // SAFETY: By the safety requirements.
+        E::interconnects().and_then(|ops| unsafe { ops.buffer_of(dma_buf) })
+    }
+
     /// # Safety
     ///
     /// `attachment` must be one that `E` has accepted, and the lock of its buffer must be held.
@@ -175,7 +187,17 @@ impl<E: Exporter> Vtable<E> {
         attachment: *mut bindings::dma_buf_attachment,
         direction: bindings::dma_data_direction,
     ) -> *mut bindings::sg_table {
-        // SAFETY: The C side calls this with the lock held.
+        // SAFETY: The buffer is one of `E`.
+        let buffer = unsafe { Self::buffer((*attachment).dmabuf) };
+
+        if let Some(buffer) = buffer {
+            // SAFETY: The C side calls this with the lock held.
+            if let Err(err) = unsafe { buffer.map() } {
+                return err.to_ptr();
+            }
+        }
+
+        // SAFETY: As above.
         let table = unsafe {
             Self::locked(attachment, |data, guard, info| {
                 data.map(guard, info, direction_from_raw(direction))
@@ -184,7 +206,13 @@ impl<E: Exporter> Vtable<E> {
 
         match table {
             Ok(table) => table.into_raw(),
-            Err(err) => err.to_ptr(),
+            Err(err) => {
+                if let Some(buffer) = buffer {
+                    // SAFETY: As above; it was counted.
+                    unsafe { buffer.unmap() };
+                }
+                err.to_ptr()
+            }
         }
     }
 
@@ -203,6 +231,9 @@ impl<E: Exporter> Vtable<E> {
 
                 data.unmap(guard, info, table, direction_from_raw(direction));
             });
+            if let Some(buffer) = Self::buffer((*attachment).dmabuf) {
+                buffer.unmap();
+            }
         }
     }
 

@@ -2,11 +2,15 @@
 
 //! What an importer has to tell.
 
-use super::attachment::Inner;
+use super::{
+    attachment::Inner,
+    interconnect::ImporterOps, //
+};
 use crate::dma_resv::Guard;
 use kernel::{
     bindings,
     error::VTABLE_DEFAULT_ERROR,
+    ffi::c_void,
     prelude::*, //
 };
 
@@ -20,6 +24,12 @@ use core::marker::PhantomData;
 pub trait Importer: Sized + Send + Sync + 'static {
     /// Whether the device can use peer-to-peer memory, of which there are only addresses.
     const ALLOW_PEER2PEER: bool;
+
+    /// The operations for attachments that are negotiated, see
+    /// [`Attachment::negotiate`](super::Attachment::negotiate).
+    fn interconnects() -> Option<&'static ImporterOps<Self>> {
+        None
+    }
 
     /// The exporter is about to move or to take back the memory: do not use the mapping any more.
     ///
@@ -53,12 +63,6 @@ impl<I: Importer> Invalidation<'_, I> {
     }
 }
 
-/// The operations of attachments of `I`, for
-/// [`Attachment::with_ops`](super::Attachment::with_ops).
-pub const fn attach_ops<I: Importer>() -> bindings::dma_buf_attach_ops {
-    *Vtable::<I>::OPS
-}
-
 pub(super) struct Vtable<I: Importer>(PhantomData<I>);
 
 impl<I: Importer> Vtable<I> {
@@ -76,15 +80,29 @@ impl<I: Importer> Vtable<I> {
     /// Called by the C side only, with the lock of the buffer held, for an attachment that
     /// [`Attachment`](super::Attachment) has made for `I`.
     unsafe extern "C" fn invalidate_mappings(attachment: *mut bindings::dma_buf_attachment) {
-        // SAFETY: The private data of such an attachment is an `Inner<I>`, which lives until it is
-        // off the list of the buffer, and that needs the lock.
-        let inner = unsafe { &*(*attachment).importer_priv.cast::<Inner<I>>() };
-
-        // SAFETY: The attachment has a reference on its buffer, whose lock is held during this call.
-        let mut guard = unsafe { Guard::assume_held((*(*attachment).dmabuf).resv) };
-
-        inner
-            .importer
-            .invalidate_mappings(&mut guard, &Invalidation(inner));
+        // SAFETY: By the safety requirements.
+        unsafe { invalidate::<I>(attachment, (*attachment).importer_priv) };
     }
+}
+
+/// Tells the importer that its mapping is not valid any more.
+///
+/// # Safety
+///
+/// The lock of the buffer of `attachment` must be held, and `private` be the pointer that
+/// [`Attachment`](super::Attachment) has given for `I`.
+pub(super) unsafe fn invalidate<I: Importer>(
+    attachment: *mut bindings::dma_buf_attachment,
+    private: *mut c_void,
+) {
+    // SAFETY: The private data of such an attachment is an `Inner<I>`, which lives until it is
+    // off the list of the buffer, and that needs the lock.
+    let inner = unsafe { &*private.cast::<Inner<I>>() };
+
+    // SAFETY: The attachment has a reference on its buffer, whose lock is held during this call.
+    let mut guard = unsafe { Guard::assume_held((*(*attachment).dmabuf).resv) };
+
+    inner
+        .importer
+        .invalidate_mappings(&mut guard, &Invalidation(inner));
 }

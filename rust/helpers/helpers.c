@@ -24,3 +24,4 @@
 #include "pci.c"
 #include "sched.c"
 #include "slab.c"
+#include "wait.c"

@@ -18,6 +18,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
+#include <linux/wait.h>
 
 void ext_helper_dev_coredumpv(struct device *dev, void *data, size_t datalen,
 			      gfp_t gfp);
@@ -98,5 +99,10 @@ void *ext_helper_kmalloc(size_t size);
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
 				   struct address_space *file_mapping);
 u64 ext_helper_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
+
+void ext_helper_init_waitqueue_head(wait_queue_head_t *wq);
+void ext_helper_wake_up_all(wait_queue_head_t *wq);
+long ext_helper_wait_until_zero(wait_queue_head_t *wq, atomic_t *value,
+				long timeout);
 
 #endif /* EXT_HELPERS_H */

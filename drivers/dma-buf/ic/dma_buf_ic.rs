@@ -3,19 +3,30 @@
 //! dma-buf interconnect core, and home of the crate `kernel_ext`.
 
 use kernel::prelude::*;
+use kernel_ext::{
+    deferred,
+    dma_buf::interconnect,
+    p2pdma, //
+};
 
 struct DmaBufIc {
-    _deferred: kernel_ext::deferred::Service,
+    _debugfs: interconnect::Directory,
+    _deferred: deferred::Service,
 }
 
 impl kernel::Module for DmaBufIc {
     fn init(_module: &'static kernel::ThisModule) -> Result<Self> {
         // SAFETY: The modules that use the crate depend on this one, which is loaded once.
-        unsafe { kernel_ext::p2pdma::init() };
+        unsafe {
+            p2pdma::init();
+            interconnect::init();
+        }
 
         Ok(Self {
+            // SAFETY: This is the module, and it is dropped when it exits.
+            _debugfs: unsafe { interconnect::Directory::new() },
             // SAFETY: As above; it is dropped when this module exits.
-            _deferred: unsafe { kernel_ext::deferred::Service::start() }?,
+            _deferred: unsafe { deferred::Service::start() }?,
         })
     }
 }
