@@ -3,8 +3,9 @@
  * What "make bench" compares the driver with: an accel device without hardware
  * whose buffers are a GEM object and blocks of the GPU buddy allocator, and
  * nothing else. It is as short as a driver can be that goes the same way
- * through the DRM core. It also exports dma-bufs, with nothing behind them, and
- * imports those of others.
+ * through the DRM core. It also exports dma-bufs, with nothing behind them,
+ * imports those of others, and stores into memory of the accelerator. For jobs
+ * there is another driver, see submit.c.
  */
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -95,6 +96,18 @@ static const struct drm_ioctl_desc bench_ioctls[] = {
 		.flags = DRM_ROOT_ONLY,
 		.name = "BENCH_MAP",
 	},
+	{
+		.cmd = DRM_IOCTL_BENCH_STORE,
+		.func = bench_store,
+		.flags = DRM_ROOT_ONLY,
+		.name = "BENCH_STORE",
+	},
+	{
+		.cmd = DRM_IOCTL_BENCH_HURRY,
+		.func = bench_hurry,
+		.flags = DRM_ROOT_ONLY,
+		.name = "BENCH_HURRY",
+	},
 };
 
 DEFINE_DRM_ACCEL_FOPS(bench_fops);
@@ -132,8 +145,14 @@ static int __init bench_init(void)
 	ret = drm_dev_register(&bench->drm, 0);
 	if (ret)
 		goto fini_buddy;
+
+	ret = bench_submit_init();
+	if (ret)
+		goto unregister;
 	return 0;
 
+unregister:
+	drm_dev_unregister(&bench->drm);
 fini_buddy:
 	gpu_buddy_fini(&bench->mm);
 destroy_parent:
@@ -143,6 +162,7 @@ destroy_parent:
 
 static void __exit bench_exit(void)
 {
+	bench_submit_exit();
 	drm_dev_unregister(&bench->drm);
 	gpu_buddy_fini(&bench->mm);
 	faux_device_destroy(parent);

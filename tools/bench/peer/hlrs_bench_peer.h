@@ -81,11 +81,68 @@ struct drm_bench_map {
 	__u32 pad;
 };
 
+/**
+ * struct drm_bench_store - store page-table entries by a plain loop
+ *
+ * What was there is lost.
+ */
+struct drm_bench_store {
+	/** @device: PCI address of the device, as @importer above */
+	__u32 device;
+
+	/** @pad: not used */
+	__u32 pad;
+
+	/** @offset: where in the BAR of the device's memory, a multiple of 8 */
+	__u64 offset;
+
+	/** @count: entries, 8 bytes each */
+	__u64 count;
+
+	/** @ns: out, what the loop took */
+	__u64 ns;
+};
+
+/**
+ * struct drm_bench_hurry - let an accelerator take no time for what it does
+ *
+ * In a guest whose clock counts instructions, what is left is software. It lasts
+ * until the device is reset as a PCI function.
+ */
+struct drm_bench_hurry {
+	/** @device: PCI address of the device, as @importer above */
+	__u32 device;
+
+	/** @pad: not used */
+	__u32 pad;
+};
+
+/**
+ * struct drm_bench_submit - run commands, for the driver hlrs-bench-submit
+ */
+struct drm_bench_submit {
+	/** @commands: user pointer to struct hlrs_cmd, which are run as they are */
+	__u64 commands;
+
+	/** @num_commands: commands */
+	__u32 num_commands;
+
+	/** @syncobj: handle of the syncobj that gets the fence */
+	__u32 syncobj;
+};
+
 #define DRM_IOCTL_BENCH_CREATE \
 	DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_create)
 #define DRM_IOCTL_BENCH_EXPORT \
 	DRM_IOWR(DRM_COMMAND_BASE + 1, struct drm_bench_export)
 #define DRM_IOCTL_BENCH_MAP \
 	DRM_IOWR(DRM_COMMAND_BASE + 2, struct drm_bench_map)
+#define DRM_IOCTL_BENCH_STORE \
+	DRM_IOWR(DRM_COMMAND_BASE + 3, struct drm_bench_store)
+#define DRM_IOCTL_BENCH_HURRY \
+	DRM_IOWR(DRM_COMMAND_BASE + 4, struct drm_bench_hurry)
+/* Of another node. */
+#define DRM_IOCTL_BENCH_SUBMIT \
+	DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_submit)
 
 #endif /* HLRS_BENCH_PEER_H */

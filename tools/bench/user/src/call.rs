@@ -49,6 +49,42 @@ pub struct BenchMap {
     pub pad: u32,
 }
 
+/// Argument of the peer's ioctl, `struct drm_bench_store`.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchStore {
+    pub device: u32,
+    pub pad: u32,
+    pub offset: u64,
+    pub count: u64,
+    pub ns: u64,
+}
+
+/// Argument of the peer's ioctl, `struct drm_bench_hurry`.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchHurry {
+    pub device: u32,
+    pub pad: u32,
+}
+
+/// `struct hlrs_cmd` of hlrs_hw.h: all zeros is one that does nothing.
+#[repr(C)]
+#[derive(Default)]
+pub struct HardwareCommand {
+    pub words: [u64; 8],
+}
+
+/// Argument of the ioctl of hlrs-bench-submit, `struct drm_bench_submit`.
+/// `commands` must be the address of `num_commands` commands.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchSubmit {
+    pub commands: u64,
+    pub num_commands: u32,
+    pub syncobj: u32,
+}
+
 /// An argument structure, and the ioctl that takes it.
 ///
 /// # Safety
@@ -110,6 +146,19 @@ unsafe impl Call for BenchExport {
 unsafe impl Call for BenchMap {
     const NUMBER: u32 = iowr::<BenchMap>(2);
 }
+// SAFETY: The ioctl accesses only the structure, and memory of the device.
+unsafe impl Call for BenchStore {
+    const NUMBER: u32 = iowr::<BenchStore>(3);
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for BenchHurry {
+    const NUMBER: u32 = iowr::<BenchHurry>(4);
+}
+// SAFETY: The ioctl accesses the structure, and the commands, which are there as
+// its description demands.
+unsafe impl Call for BenchSubmit {
+    const NUMBER: u32 = iowr::<BenchSubmit>(0);
+}
 // SAFETY: With a size of 0 the ioctl accesses only the structure.
 unsafe impl Call for sys::drm_hlrs_device_query {
     const NUMBER: u32 = sys::DRM_IOCTL_HLRS_DEVICE_QUERY;
@@ -121,6 +170,37 @@ unsafe impl Call for sys::drm_hlrs_mem_create {
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for sys::drm_hlrs_mem_export {
     const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_EXPORT;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_vm_create {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_VM_CREATE;
+}
+// SAFETY: The ioctl accesses the structure, and reads operations and syncobjs, of
+// which callers set the numbers to those that there are.
+unsafe impl Call for sys::drm_hlrs_vm_bind {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_VM_BIND;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_vm_export {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_VM_EXPORT;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_queue_create {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_QUEUE_CREATE;
+}
+// SAFETY: The ioctl accesses the structure, and reads commands and syncobjs, of
+// which callers set the numbers to those that there are.
+unsafe impl Call for sys::drm_hlrs_queue_submit {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_QUEUE_SUBMIT;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_syncobj_create {
+    const NUMBER: u32 = sys::DRM_IOCTL_SYNCOBJ_CREATE;
+}
+// SAFETY: The ioctl accesses the structure, and as many handles and points as
+// it says.
+unsafe impl Call for sys::drm_syncobj_timeline_wait {
+    const NUMBER: u32 = sys::DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT;
 }
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for sys::drm_gem_close {

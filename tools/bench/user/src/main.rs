@@ -5,12 +5,15 @@
 //!
 //! Output is a line for each, in the format of tests/benches.
 
+mod binding;
 mod call;
 mod export;
 mod map;
 mod measure;
 mod node;
+mod submit;
 mod vfio;
+mod vm;
 
 use std::io;
 use std::process::ExitCode;
@@ -27,7 +30,7 @@ const BUFFER_SIZE: u64 = 2 << 20;
 
 type Benchmark = fn() -> io::Result<String>;
 
-const BENCHMARKS: [(&str, Benchmark); 8] = [
+const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("ioctl_empty", ioctl_empty),
     ("mem_create_close", mem_create_close),
     ("export_vs_core", export::vs_core),
@@ -36,6 +39,10 @@ const BENCHMARKS: [(&str, Benchmark); 8] = [
     ("map_1_vs_vfio", || map::vs_vfio(1)),
     ("map_64_vs_vfio", || map::vs_vfio(64)),
     ("map_4096_vs_vfio", || map::vs_vfio(4096)),
+    ("bind_1g", vm::bind_1g),
+    ("bind_1g_4k", vm::bind_1g_4k),
+    ("vm_export", vm::export),
+    ("submit_fence", submit::fence),
 ];
 
 fn main() -> ExitCode {

@@ -77,7 +77,7 @@ fn cost(
 
 /// A buffer of pieces no two of which are neighbours: every second piece of a
 /// memory that is full otherwise.
-fn scattered_buffer(node: &Node, pieces: usize) -> io::Result<u32> {
+pub fn scattered_buffer(node: &Node, pieces: usize) -> io::Result<u32> {
     let mut handles = Vec::with_capacity(2 * pieces);
 
     for _ in 0..2 * pieces {

@@ -50,13 +50,22 @@ pub fn batch(operation: &mut impl FnMut() -> io::Result<()>) -> io::Result<f64> 
 
 /// A batch of operations whose results are dropped when the clock has stopped.
 pub fn batch_keeping<T>(operation: &mut impl FnMut() -> io::Result<T>) -> io::Result<f64> {
-    let mut kept = Vec::with_capacity(OPERATIONS as usize);
+    batch_over(0..OPERATIONS, &mut |_| operation())
+}
+
+/// As [`batch_keeping`], with one operation for each thing that there is.
+pub fn batch_over<I, T>(
+    things: impl ExactSizeIterator<Item = I>,
+    operation: &mut impl FnMut(I) -> io::Result<T>,
+) -> io::Result<f64> {
+    let count = things.len();
+    let mut kept = Vec::with_capacity(count);
     let start = Instant::now();
 
-    for _ in 0..OPERATIONS {
-        kept.push(operation()?);
+    for thing in things {
+        kept.push(operation(thing)?);
     }
-    let cost = start.elapsed().as_nanos() as f64 / f64::from(OPERATIONS);
+    let cost = start.elapsed().as_nanos() as f64 / count as f64;
 
     drop(kept);
     settle();

@@ -3,11 +3,12 @@
 
 use std::fs::{read_dir, read_link, read_to_string, File};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use hlrs_sys as sys;
 
-use crate::call::{self, BenchExport, BenchMap, Call, Segment};
+use crate::call::{self, BenchExport, BenchHurry, BenchMap, BenchStore, Call, Segment};
+use crate::LMEM_BAR;
 
 /// An open accel node.
 pub struct Node {
@@ -146,6 +147,35 @@ impl Node {
         }
         segments.truncate(map.num_segments as usize);
         Ok((map.ns as f64 / f64::from(rounds.max(1)), segments))
+    }
+
+    /// Has the peer store page-table entries to memory of another device, `offset`
+    /// bytes from its beginning: what it takes, nanoseconds.
+    pub fn store(&self, device: u32, offset: u64, count: u64) -> io::Result<f64> {
+        let mut store = BenchStore {
+            device,
+            offset,
+            count,
+            ..Default::default()
+        };
+
+        store.call(&self.file)?;
+        Ok(store.ns as f64)
+    }
+
+    /// Has the peer let another device take no time for what it does.
+    pub fn hurry(&self, device: u32) -> io::Result<()> {
+        BenchHurry { device, pad: 0 }.call(&self.file)
+    }
+
+    /// Where a buffer, which is in one piece, is in the BAR of the device's memory.
+    pub fn lmem_offset(&self, peer: &Self, handle: u32) -> io::Result<u64> {
+        let (_, importer) = open_pair()?;
+        let dma_buf = self.export(handle, 0)?;
+        let (_, segments) = peer.map(dma_buf.as_fd(), importer.address()?, 0, 1)?;
+        let start = bar_start(&self.function()?, LMEM_BAR)?;
+
+        Ok(segments[0].address - start)
     }
 }
 

@@ -11,8 +11,8 @@ use std::path::Path;
 use hlrs_sys as sys;
 use rustix::ioctl;
 
+use crate::binding::Binding;
 use crate::call::Segment;
-use crate::measure::settle;
 
 const DEVICE_FEATURE: u32 = number(17);
 const DEVICE_BIND_IOMMUFD: u32 = number(18);
@@ -115,7 +115,7 @@ impl Vfio {
             "1",
         )?;
 
-        let binding = Binding::new(function)?;
+        let binding = Binding::new(function, "vfio-pci")?;
         let folder = format!("/sys/bus/pci/devices/{function}/vfio-dev");
         let name = read_dir(folder)?
             .next()
@@ -155,41 +155,5 @@ impl Vfio {
 
         // SAFETY: The ioctl has made the descriptor for us.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-}
-
-/// A PCI function with the driver vfio-pci.
-struct Binding {
-    function: String,
-}
-
-impl Binding {
-    fn new(function: &str) -> io::Result<Self> {
-        let this = Self {
-            function: function.to_string(),
-        };
-
-        // What refers to the device may go a little later than it was closed.
-        settle();
-        this.drive_by("vfio-pci")?;
-        Ok(this)
-    }
-
-    /// Unbinds the function and has the bus look for a driver. No name stands
-    /// for the one that it matches by itself.
-    fn drive_by(&self, driver: &str) -> io::Result<()> {
-        let folder = format!("/sys/bus/pci/devices/{}", self.function);
-
-        write(format!("{folder}/driver_override"), format!("{driver}\n"))?;
-        write(format!("{folder}/driver/unbind"), &self.function)?;
-        write("/sys/bus/pci/drivers_probe", &self.function)
-    }
-}
-
-impl Drop for Binding {
-    fn drop(&mut self) {
-        if let Err(e) = self.drive_by("") {
-            eprintln!("hlrs-bench: {} is left to vfio-pci: {e}", self.function);
-        }
     }
 }
