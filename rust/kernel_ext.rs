@@ -14,6 +14,7 @@ pub mod dma_fence;
 pub mod dma_resv;
 pub mod drm;
 pub mod eventfd;
+pub mod io;
 pub mod ioctl;
 pub mod mm;
 pub mod module;

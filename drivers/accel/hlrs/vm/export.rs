@@ -131,7 +131,7 @@ impl Vm {
         let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
         let exported = Arc::pin_init(
             pin_init!(Exported {
-                vm <- new_mutex!(None, "hlrs::Exported"),
+                vm <- new_mutex!(Some(self.clone()), "hlrs::Exported"),
                 owner: Kuid::current_euid(),
             }),
             GFP_KERNEL,
@@ -139,7 +139,6 @@ impl Vm {
 
         // Of two that try, one gets to the end of this.
         self.add_export(&exported)?;
-        *exported.vm.lock() = Some(self.clone());
         let file = anon_inode::File::new(Ok::<_, Error>(VmFile(exported.clone())), flags::O_RDWR)
             .inspect_err(|_| {
             exported.revoke();

@@ -13,6 +13,8 @@ use kernel::{
     },
 };
 
+use kernel_ext::io::write64_run;
+
 use super::page_table::{
     Access,
     PageTable,
@@ -90,13 +92,10 @@ impl Access<LmemTable> for Window<'_> {
         // CAST: The table is in the aperture, which was mapped.
         let start = table.address as usize + first * ENTRY_SIZE;
         let written = self.hw.is_some_and(|hw| {
-            hw.with_aperture(|aperture| {
-                for i in 0..count {
-                    // What is beyond the aperture would have no allocation.
-                    let _ = aperture.try_write64(next().to_le(), start + i * ENTRY_SIZE);
-                }
-            })
-            .is_ok()
+            // What is beyond the aperture would have no allocation.
+            hw.with_aperture(|aperture| write64_run(aperture, start, count, &mut next))
+                .and_then(|written| written)
+                .is_ok()
         });
 
         if !written {

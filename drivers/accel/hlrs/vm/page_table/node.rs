@@ -30,7 +30,7 @@ pub(super) fn write_run<T>(
 ) {
     let mut next = entry;
 
-    memory.write(table, first, count, || {
+    memory.write(table, first, count, move || {
         let entry = next;
         next = next.wrapping_add(step);
         entry
