@@ -83,6 +83,7 @@ mod exporter_vtable;
 mod importer;
 pub mod interconnect;
 mod page_map;
+mod revocation;
 mod sg_table;
 mod slot;
 
@@ -117,6 +118,7 @@ pub use importer::{
     Invalidation, //
 };
 pub use page_map::PageMap;
+pub use revocation::Deadline;
 pub use sg_table::{
     segments,
     PageBacking,

@@ -174,23 +174,74 @@ impl<E: Exporter> ExportPlace<E> {
     where
         Error: From<Err>,
     {
-        let mut list = None;
-        let resv = |data: &E| {
+        let keep = |data: &E| {
             let (resv, exports) = keep(data);
 
-            list = Some(NonNull::from(exports));
-            resv.as_raw()
+            (resv.as_raw(), NonNull::from(exports))
         };
 
         // SAFETY: What `keep` returns is valid as long as the data is borrowed, and that is until
         // it is dropped: up to then there are only shared references to it.
+        unsafe { self.export_to_list(data, keep, prepare) }
+    }
+
+    /// As [`ExportPlace::export_listed`], with a reservation object of the dma-buf's own.
+    ///
+    /// Sleeps (allocates). C: `dma_buf_export()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ExportPlace::export_listed`].
+    #[inline]
+    pub fn export_listed_alone<Err>(
+        self,
+        data: impl PinInit<E, Err>,
+        keep: impl for<'a> FnOnce(&'a E) -> &'a ExportList,
+        prepare: impl FnOnce(&E, &DmaBuf) -> Result,
+    ) -> Result<ARef<DmaBuf>>
+    where
+        Error: From<Err>,
+    {
+        // SAFETY: As in `export_listed()`; without a reservation object the C side makes one.
+        unsafe {
+            self.export_to_list(
+                data,
+                |data| (null_mut(), NonNull::from(keep(data))),
+                prepare,
+            )
+        }
+    }
+
+    /// # Safety
+    ///
+    /// What `keep` returns must be valid until `data` is dropped; the reservation object may be
+    /// `NULL`.
+    #[inline]
+    unsafe fn export_to_list<Err>(
+        self,
+        data: impl PinInit<E, Err>,
+        keep: impl FnOnce(&E) -> (*mut bindings::dma_resv, NonNull<ExportList>),
+        prepare: impl FnOnce(&E, &DmaBuf) -> Result,
+    ) -> Result<ARef<DmaBuf>>
+    where
+        Error: From<Err>,
+    {
+        let mut list = None;
+        let resv = |data: &E| {
+            let (resv, exports) = keep(data);
+
+            list = Some(exports);
+            resv
+        };
+
+        // SAFETY: By the safety requirements.
         let dma_buf = unsafe { self.export_with(data, resv) }?;
 
         // SAFETY: The dma-buf is one of `E`.
         prepare(unsafe { data_from_raw(dma_buf.as_raw()) }, &dma_buf)?;
         if let Some(list) = list {
-            // SAFETY: The list is valid as above, and the header is dropped before the data. The
-            // dma-buf is new, and was made by `export_with()`.
+            // SAFETY: By the safety requirements, and since the header is dropped before the data.
+            // The dma-buf is new, and was made by `export_with()`.
             unsafe { ExportList::add(list, &dma_buf) };
         }
         Ok(dma_buf)

@@ -10,23 +10,17 @@
 use core::sync::atomic::Ordering;
 
 use kernel::{
-    io::poll::read_poll_timeout,
     prelude::*,
     sync::{
         aref::ARef,
         Arc, //
-    },
-    time::{
-        msecs_to_jiffies,
-        Delta,
-        Instant,
-        Jiffies,
-        Monotonic, //
-    },
+    }, //
 };
 use kernel_ext::{
-    dma_buf::DmaBuf,
-    dma_resv::Usage,
+    dma_buf::{
+        Deadline,
+        DmaBuf, //
+    },
     p2pdma, //
 };
 
@@ -139,7 +133,13 @@ fn take_back(
         };
 
         // Importers of system memory have its pages, which nobody else gets anyway.
-        let waited = wait_for_importers(dev, &dma_buf, export, &deadline);
+        // Jobs of this device are nobody else's: they may go on, or have been ended before.
+        let own = dev.queue.fence_context();
+        let waited = dma_buf.wait_for_importers(
+            |fence| fence.context() != own,
+            || export.mappings(),
+            &deadline,
+        );
         if waited.is_err() && export.is_lmem() {
             report(dev, &dma_buf, export);
             stuck(export);
@@ -147,65 +147,6 @@ fn take_back(
         }
     }
     result
-}
-
-/// A moment until which something may take.
-struct Deadline {
-    start: Instant<Monotonic>,
-    ms: u32,
-}
-
-impl Deadline {
-    fn new(ms: u32) -> Self {
-        Self {
-            start: Instant::now(),
-            ms,
-        }
-    }
-
-    /// What is left, milliseconds.
-    fn left_ms(&self) -> u32 {
-        let gone = u32::try_from(self.start.elapsed().as_millis()).unwrap_or(u32::MAX);
-
-        self.ms.saturating_sub(gone)
-    }
-
-    /// What is left, at least one jiffy.
-    fn left_jiffies(&self) -> Jiffies {
-        msecs_to_jiffies(self.left_ms().max(1))
-    }
-}
-
-/// Waits for what importers do with the memory, and until they have unmapped it.
-fn wait_for_importers(
-    dev: &HlrsDevice,
-    dma_buf: &DmaBuf,
-    export: &Export,
-    deadline: &Deadline,
-) -> Result {
-    // Jobs of this device are nobody else's: they may go on, or have been ended before.
-    let own = dev.queue.fence_context();
-    let resv = dma_buf.resv();
-
-    match resv.fences(Usage::Bookkeep, |fence| fence.context() != own) {
-        Ok(fences) => {
-            for fence in fences {
-                fence.wait_timeout(false, deadline.left_jiffies())?;
-            }
-        }
-        // Without the memory for a list, for all.
-        Err(_) => {
-            resv.wait_timeout(Usage::Bookkeep, false, deadline.left_jiffies())?;
-        }
-    }
-
-    read_poll_timeout(
-        || Ok(export.mappings()),
-        |mappings| *mappings == 0,
-        Delta::from_millis(1),
-        Delta::from_millis(i64::from(deadline.left_ms())),
-    )
-    .map(|_| ())
 }
 
 /// Says, once for each export, who does not let go.
