@@ -28,6 +28,8 @@ pub mod sysfs;
 pub mod taint;
 pub mod task;
 pub mod time;
+#[cfg(CONFIG_VFIO_PCI_CORE)]
+pub mod vfio;
 pub mod workqueue;
 
 /// Prefix of the messages of this crate, which is no module of its own.

@@ -28,6 +28,8 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/poll.h>
 #include <linux/sync_file.h>
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
 #include <uapi/linux/dma-buf.h>
 
 #include "../helpers/helpers.h"
@@ -42,3 +44,5 @@ const __poll_t RUST_CONST_HELPER_EPOLLERR = EPOLLERR;
 const __poll_t RUST_CONST_HELPER_EPOLLHUP = EPOLLHUP;
 const __poll_t RUST_CONST_HELPER_EPOLLRDNORM = EPOLLRDNORM;
 const __poll_t RUST_CONST_HELPER_EPOLLWRNORM = EPOLLWRNORM;
+const u32 RUST_CONST_HELPER_VFIO_DEVICE_RESET = VFIO_DEVICE_RESET;
+const u32 RUST_CONST_HELPER_VFIO_DEVICE_PCI_HOT_RESET = VFIO_DEVICE_PCI_HOT_RESET;

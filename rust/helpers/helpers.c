@@ -24,4 +24,5 @@
 #include "pci.c"
 #include "sched.c"
 #include "slab.c"
+#include "vfio.c"
 #include "wait.c"

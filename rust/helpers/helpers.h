@@ -18,6 +18,8 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
 #include <linux/wait.h>
 
 void ext_helper_dev_coredumpv(struct device *dev, void *data, size_t datalen,
@@ -99,6 +101,12 @@ void *ext_helper_kmalloc(size_t size);
 void ext_helper_drm_vma_node_unmap(struct drm_vma_offset_node *node,
 				   struct address_space *file_mapping);
 u64 ext_helper_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
+
+int ext_helper_vfio_check_feature(u32 flags, size_t argsz, u32 supported_ops,
+				  size_t minsz);
+void ext_helper_vfio_put_device(struct vfio_device *device);
+void *ext_helper_vfio_pci_core_get_iomap(struct vfio_pci_core_device *vdev,
+					 unsigned int bar);
 
 void ext_helper_init_waitqueue_head(wait_queue_head_t *wq);
 void ext_helper_wake_up_all(wait_queue_head_t *wq);
