@@ -113,7 +113,7 @@ impl<T: Driver> Registration<T> {
 
     /// # Safety
     ///
-    /// `pdev` must be bound to this driver, or still have its device lock held after that.
+    /// `pdev` must be bound to this driver, with its probe complete, during `'a`.
     unsafe fn device<'a>(pdev: *mut bindings::pci_dev) -> &'a Device<T> {
         // SAFETY: `probe()` has stored the pointer, and `remove()` gives up the reference.
         unsafe { Device::from_vfio(bindings::dev_get_drvdata(&raw mut (*pdev).dev).cast()) }

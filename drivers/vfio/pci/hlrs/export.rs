@@ -3,7 +3,8 @@
 //! What importers get.
 //!
 //! Addresses in the BAR, as with vfio-pci: an importer must be able to use peer-to-peer memory, to reach
-//! the BAR, and to let go of it when it is told to. There is no way back to the memory of the host.
+//! the BAR, and to let go of it when it is told to. There is no way back to the memory of the host. For
+//! the PF of the function see [`interconnect`](crate::interconnect).
 
 use core::sync::atomic::{
     AtomicBool,
@@ -22,6 +23,10 @@ use kernel::{
 };
 use kernel_ext::{
     dma_buf::{
+        interconnect::{
+            ExporterOps,
+            Iov, //
+        },
         ExportInfo,
         ExportPlace,
         ExportedAttachment,
@@ -43,6 +48,7 @@ use kernel_ext::{
 
 use crate::{
     driver::Vf,
+    interconnect,
     ranges,
     session::Session, //
 };
@@ -105,6 +111,43 @@ impl Export {
         self.retained.populate(self.hold());
     }
 
+    /// The BAR.
+    pub(crate) fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// The physical addresses, all of them in the BAR, in the order of the dma-buf.
+    pub(crate) fn ranges(&self) -> &[PhysRange] {
+        &self.ranges
+    }
+
+    /// Whether an importer may have another mapping. The reservation lock is held.
+    ///
+    /// Fails with `ENODEV` if the memory cannot be accessed, and with `EOVERFLOW` if there are as many
+    /// mappings as can be counted.
+    pub(crate) fn check_map(&self) -> Result {
+        if !self.session.is_open() {
+            return Err(ENODEV);
+        }
+        if self.mappings() == u32::MAX {
+            return Err(EOVERFLOW);
+        }
+        Ok(())
+    }
+
+    /// There is another mapping. The reservation lock is held, and has been since
+    /// [`Export::check_map`].
+    pub(crate) fn count_map(&self, importer: &ExportedAttachment<Self>) {
+        self.mappings.fetch_add(1, Ordering::Relaxed);
+        importer.data().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A mapping is gone.
+    pub(crate) fn count_unmap(&self, importer: &ExportedAttachment<Self>) {
+        importer.data().fetch_sub(1, Ordering::Relaxed);
+        self.mappings.fetch_sub(1, Ordering::Release);
+    }
+
     fn hold(&self) -> Retained {
         Retained::new(
             self.ranges
@@ -143,8 +186,15 @@ impl Exporter for Export {
     type AttachmentData = AtomicU32;
     const NAME: &'static CStr = c"hlrs_vfio_pci";
 
+    fn interconnects() -> Option<&'static ExporterOps<Self>> {
+        Some(&interconnect::OPS)
+    }
+
     fn attach(&self, importer: &NewAttachment) -> Result<AtomicU32> {
-        if !importer.allows_peer2peer() {
+        // The PF does not use the bus.
+        let on_bus = importer.negotiated::<Iov>().is_none();
+
+        if on_bus && !importer.allows_peer2peer() {
             self.refuse(importer, "it does not support peer-to-peer memory")?;
         }
         if !self.session.is_open() {
@@ -153,8 +203,10 @@ impl Exporter for Export {
         if !importer.is_revocable() {
             self.refuse(importer, "it cannot be made to let go of the memory")?;
         }
-        if let Some(reason) = importer.refusal(&self.provider) {
-            self.refuse(importer, reason.as_str())?;
+        if on_bus {
+            if let Some(reason) = importer.refusal(&self.provider) {
+                self.refuse(importer, reason.as_str())?;
+            }
         }
         Ok(AtomicU32::new(0))
     }
@@ -165,18 +217,12 @@ impl Exporter for Export {
         importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
     ) -> Result<SgTable<'a>> {
-        if !self.session.is_open() {
-            return Err(ENODEV);
-        }
-        if self.mappings() == u32::MAX {
-            return Err(EOVERFLOW);
-        }
+        self.check_map()?;
 
         let ranges = self.ranges.iter().copied();
         let table = SgTable::from_mmio(importer, &self.provider, ranges, direction)?;
 
-        self.mappings.fetch_add(1, Ordering::Relaxed);
-        importer.data().fetch_add(1, Ordering::Relaxed);
+        self.count_map(importer);
         Ok(table)
     }
 
@@ -188,7 +234,6 @@ impl Exporter for Export {
         _direction: DataDirection,
     ) {
         drop(table);
-        importer.data().fetch_sub(1, Ordering::Relaxed);
-        self.mappings.fetch_sub(1, Ordering::Release);
+        self.count_unmap(importer);
     }
 }

@@ -11,6 +11,7 @@
 //! | [`gate`] | whether the memory can be accessed now |
 //! | [`session`] | what was exported while the device is open |
 //! | [`export`] | what importers get |
+//! | [`interconnect`] | what they get if they know more than scatterlists |
 //! | [`ranges`] | ranges of a BAR as physical addresses |
 //! | [`revoke`] | taking it back |
 //!
@@ -24,12 +25,16 @@
 mod driver;
 mod export;
 mod gate;
+mod interconnect;
 mod ranges;
 mod revoke;
 mod session;
 
 use kernel::prelude::*;
-use kernel_ext::vfio;
+use kernel_ext::{
+    dma_buf,
+    vfio, //
+};
 
 kernel_ext::vfio_pci_device_table!(IDS, [(driver::VENDOR, driver::DEVICE)]);
 
@@ -37,11 +42,14 @@ kernel_ext::vfio_pci_device_table!(IDS, [(driver::VENDOR, driver::DEVICE)]);
 struct Module {
     #[pin]
     _driver: vfio::Registration<driver::Vf>,
+    // Goes after the driver; a dma-buf keeps the module.
+    _exporter: dma_buf::interconnect::Registration,
 }
 
 impl kernel::InPlaceModule for Module {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _exporter: interconnect::OPS.register()?,
             _driver <- vfio::Registration::new(),
         })
     }
