@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The exporter and the importer in C, see `tests/interconnect/ic_test.h`.
+
+use crate::support::TestDevice;
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::aref::ARef, //
+};
+use kernel_ext::dma_buf::DmaBuf;
+
+use core::ptr::NonNull;
+
+#[repr(C)]
+struct RawImporter {
+    _opaque: [u8; 0],
+}
+
+/// `struct ic_test_buffer_info`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Info {
+    pub(crate) node: u32,
+    pub(crate) windows: u32,
+    pub(crate) match_error: i32,
+    pub(crate) map_error: i32,
+}
+
+impl Info {
+    /// A buffer of `node` in `windows` windows.
+    pub(crate) const fn new(node: u32, windows: u32) -> Self {
+        Self {
+            node,
+            windows,
+            match_error: 0,
+            map_error: 0,
+        }
+    }
+}
+
+/// `struct dma_buf_interconnect_left`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) mappings: u32,
+    pub(crate) negotiated: u32,
+    pub(crate) fences: bool,
+}
+
+/// `enum ic_test_kind`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    OwnOnly,
+    OwnAndSgt,
+    SgtOnly,
+    Plain,
+}
+
+#[expect(improper_ctypes)] // Pointers to types of the kernel, as its bindings have them.
+extern "C" {
+    fn ic_test_export(info: *const Info) -> *mut bindings::dma_buf;
+    fn ic_test_revoke(dmabuf: *mut bindings::dma_buf, ms: c_uint, left: *mut Left) -> c_int;
+    fn ic_test_restore(dmabuf: *mut bindings::dma_buf);
+    fn ic_test_visit(dmabuf: *mut bindings::dma_buf) -> c_uint;
+    fn ic_test_attach(
+        dmabuf: *mut bindings::dma_buf,
+        dev: *mut bindings::device,
+        kind: Kind,
+        node: u32,
+        unmaps: bool,
+    ) -> *mut RawImporter;
+    fn ic_test_map(importer: *mut RawImporter, sum: *mut u64) -> c_int;
+    fn ic_test_unmap(importer: *mut RawImporter);
+    fn ic_test_detach(importer: *mut RawImporter);
+    fn ic_test_exporter_references() -> c_int;
+    fn ic_test_importer_references() -> c_int;
+}
+
+/// Exports a buffer of a page.
+pub(crate) fn export(info: Info) -> Result<ARef<DmaBuf>> {
+    // SAFETY: The argument is valid.
+    let raw = from_err_ptr(unsafe { ic_test_export(&info) })?;
+
+    let raw = NonNull::new(raw.cast()).ok_or(ENOMEM)?;
+
+    // SAFETY: The C function returns a reference.
+    Ok(unsafe { ARef::from_raw(raw) })
+}
+
+/// Revokes a buffer of [`export`].
+pub(crate) fn revoke(dma_buf: &DmaBuf, ms: u32) -> Result<(), Left> {
+    let mut left = Left::default();
+
+    // SAFETY: The buffer is one of the exporter, and the place valid.
+    match to_result(unsafe { ic_test_revoke(dma_buf.as_raw(), ms, &mut left) }) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(left),
+    }
+}
+
+/// Undoes [`revoke`].
+pub(crate) fn restore(dma_buf: &DmaBuf) {
+    // SAFETY: The buffer is one of the exporter.
+    unsafe { ic_test_restore(dma_buf.as_raw()) };
+}
+
+/// Mappings of all negotiated attachments, of any buffer.
+pub(crate) fn visit(dma_buf: &DmaBuf) -> u32 {
+    // SAFETY: The buffer is valid.
+    unsafe { ic_test_visit(dma_buf.as_raw()) }
+}
+
+/// References on the modules: of the exporter, of the importer.
+pub(crate) fn references() -> (i32, i32) {
+    crate::support::flush_files();
+    // SAFETY: No requirements.
+    unsafe { (ic_test_exporter_references(), ic_test_importer_references()) }
+}
+
+/// An importer; detached when dropped.
+pub(crate) struct Importer {
+    raw: *mut RawImporter,
+    _dma_buf: ARef<DmaBuf>,
+}
+
+// SAFETY: The importer locks.
+unsafe impl Send for Importer {}
+
+// SAFETY: As above.
+unsafe impl Sync for Importer {}
+
+impl Importer {
+    pub(crate) fn attach(
+        dma_buf: &DmaBuf,
+        dev: &TestDevice,
+        kind: Kind,
+        node: u32,
+        unmaps: bool,
+    ) -> Result<Self> {
+        // SAFETY: The buffer and the device are valid.
+        let raw = from_err_ptr(unsafe {
+            ic_test_attach(dma_buf.as_raw(), dev.raw(), kind, node, unmaps)
+        })?;
+
+        Ok(Self {
+            raw,
+            _dma_buf: dma_buf.into(),
+        })
+    }
+
+    /// See `ic_test_map()`.
+    pub(crate) fn map(&self) -> Result<u64> {
+        let mut sum = 0;
+
+        // SAFETY: It is attached.
+        to_result(unsafe { ic_test_map(self.raw, &mut sum) })?;
+        Ok(sum)
+    }
+
+    pub(crate) fn unmap(&self) {
+        // SAFETY: It is attached.
+        unsafe { ic_test_unmap(self.raw) };
+    }
+}
+
+impl Drop for Importer {
+    fn drop(&mut self) {
+        // SAFETY: It is attached, and not used any more.
+        unsafe { ic_test_detach(self.raw) };
+    }
+}
