@@ -9,6 +9,7 @@
 #include <linux/dma-buf.h>
 #include <linux/sync_file.h>
 #include "hlrs_accel.h"
+#include "hlrs_nic.h"
 
 #define NR(name) HLRS_SYS_IOCTL_##name = DRM_IOCTL_##name
 enum hlrs_sys_ioctl {
@@ -45,6 +46,16 @@ enum hlrs_sys_ioctl {
 	NR(SYNCOBJ_SIGNAL),
 	NR(SYNCOBJ_RESET),
 	NR(SYNCOBJ_QUERY),
+};
+
+/* Of the NIC's node. */
+#define NIC_NR(name) HLRS_SYS_IOCTL_HLRS_NIC_##name = HLRS_NIC_IOCTL_##name
+enum hlrs_sys_nic_ioctl {
+	NIC_NR(QUERY),
+	NIC_NR(VM_REGISTER),
+	NIC_NR(VM_UNREGISTER),
+	NIC_NR(COPY),
+	NIC_NR(WAIT),
 };
 
 /* Of dma-buf, on the descriptor that an export gives. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Userspace ABI of the hlrs accelerator driver, as in its header
-//! `include/uapi/drm/hlrs_accel.h`, where every structure and every error is
+//! Userspace ABI of the hlrs accelerator driver and of the driver of its NIC, as
+//! in their headers `include/uapi/drm/hlrs_accel.h` and
+//! `include/uapi/misc/hlrs_nic.h`, where every structure and every error is
 //! documented.
 //!
-//! The types and numbers are generated from the header by bindgen, and the
+//! The types and numbers are generated from the headers by bindgen, and the
 //! result is part of the crate, so that building it takes nothing but a Rust
 //! compiler. `tests/generated.rs` regenerates and compares; `tests/layout.rs`
 //! pins sizes and offsets and has C compilers for 32 and 64 bits check the
@@ -128,6 +129,17 @@ pub const DRM_IOCTL_HLRS_QUEUE_SUBMIT: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_SUBMIT;
 /// Number of the ioctl that takes a [`drm_hlrs_queue_query`].
 pub const DRM_IOCTL_HLRS_QUEUE_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_QUERY;
 
+/// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_query`].
+pub const HLRS_NIC_IOCTL_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_NIC_QUERY;
+/// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_vm_register`].
+pub const HLRS_NIC_IOCTL_VM_REGISTER: u32 = HLRS_SYS_IOCTL_HLRS_NIC_VM_REGISTER;
+/// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_vm_unregister`].
+pub const HLRS_NIC_IOCTL_VM_UNREGISTER: u32 = HLRS_SYS_IOCTL_HLRS_NIC_VM_UNREGISTER;
+/// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_copy`].
+pub const HLRS_NIC_IOCTL_COPY: u32 = HLRS_SYS_IOCTL_HLRS_NIC_COPY;
+/// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_wait`].
+pub const HLRS_NIC_IOCTL_WAIT: u32 = HLRS_SYS_IOCTL_HLRS_NIC_WAIT;
+
 /// [`drm_hlrs_mem_export`]: importers may only read.
 pub const O_RDONLY: u32 = HLRS_SYS_O_RDONLY;
 /// [`drm_hlrs_mem_export`]: importers may only write.
@@ -180,4 +192,13 @@ pub const IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_GEM_CLOSE", DRM_IOCTL_GEM_CLOSE),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", DRM_IOCTL_PRIME_HANDLE_TO_FD),
     ("DRM_IOCTL_PRIME_FD_TO_HANDLE", DRM_IOCTL_PRIME_FD_TO_HANDLE),
+];
+
+/// The number of every ioctl of the NIC's node with its name in C.
+pub const NIC_IOCTLS: [(&str, u32); 5] = [
+    ("HLRS_NIC_IOCTL_QUERY", HLRS_NIC_IOCTL_QUERY),
+    ("HLRS_NIC_IOCTL_VM_REGISTER", HLRS_NIC_IOCTL_VM_REGISTER),
+    ("HLRS_NIC_IOCTL_VM_UNREGISTER", HLRS_NIC_IOCTL_VM_UNREGISTER),
+    ("HLRS_NIC_IOCTL_COPY", HLRS_NIC_IOCTL_COPY),
+    ("HLRS_NIC_IOCTL_WAIT", HLRS_NIC_IOCTL_WAIT),
 ];

@@ -154,6 +154,26 @@ fn pinned() -> Vec<Layout> {
             extensions @ 0 + 8, queue_id @ 8 + 4, state @ 12 + 4, vm_id @ 16 + 4, pending @ 20 + 4,
             reserved @ 24 + 16,
         }
+        hlrs_nic_query: 80 {
+            extensions @ 0 + 8, abi_major @ 8 + 4, abi_minor @ 12 + 4, uid @ 16 + 8,
+            vf_id @ 24 + 4, max_vms @ 28 + 4, max_copy_size @ 32 + 8, max_pending @ 40 + 4,
+            max_results @ 44 + 4, reserved @ 48 + 32,
+        }
+        hlrs_nic_vm_register: 40 {
+            extensions @ 0 + 8, fd @ 8 + 4, flags @ 12 + 4, vm @ 16 + 4, pad @ 20 + 4,
+            reserved @ 24 + 16,
+        }
+        hlrs_nic_vm_unregister: 32 {
+            extensions @ 0 + 8, vm @ 8 + 4, flags @ 12 + 4, reserved @ 16 + 16,
+        }
+        hlrs_nic_copy: 72 {
+            extensions @ 0 + 8, src_vm @ 8 + 4, dst_vm @ 12 + 4, src @ 16 + 8, dst @ 24 + 8,
+            size @ 32 + 8, flags @ 40 + 4, eventfd @ 44 + 4, seqno @ 48 + 8, reserved @ 56 + 16,
+        }
+        hlrs_nic_wait: 48 {
+            extensions @ 0 + 8, seqno @ 8 + 8, timeout_ns @ 16 + 8, flags @ 24 + 4,
+            result @ 28 + 4, reserved @ 32 + 16,
+        }
     }
 }
 
@@ -182,6 +202,15 @@ const PINNED_IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_GEM_CLOSE", 0x4008_6409),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", 0xc00c_642d),
     ("DRM_IOCTL_PRIME_FD_TO_HANDLE", 0xc00c_642e),
+];
+
+/// Those of the NIC.
+const PINNED_NIC_IOCTLS: [(&str, u32); 5] = [
+    ("HLRS_NIC_IOCTL_QUERY", 0xc050_bc00),
+    ("HLRS_NIC_IOCTL_VM_REGISTER", 0xc028_bc01),
+    ("HLRS_NIC_IOCTL_VM_UNREGISTER", 0xc020_bc02),
+    ("HLRS_NIC_IOCTL_COPY", 0xc048_bc03),
+    ("HLRS_NIC_IOCTL_WAIT", 0xc030_bc04),
 ];
 
 #[test]
@@ -219,14 +248,13 @@ fn eight_byte_fields_are_aligned() {
     }
 }
 
-/// A structure that is added to the header must be added to the table.
+/// A structure that is added to a header must be added to the table.
 #[test]
 fn every_structure_is_pinned() {
-    let header = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../include/uapi/drm/hlrs_accel.h"
-    ))
-    .unwrap();
+    let uapi = concat!(env!("CARGO_MANIFEST_DIR"), "/../../include/uapi");
+    let header: String = ["drm/hlrs_accel.h", "misc/hlrs_nic.h"]
+        .map(|name| std::fs::read_to_string(format!("{uapi}/{name}")).unwrap())
+        .concat();
     let known: Vec<_> = pinned().iter().map(|s| s.name).collect();
     let defined = header
         .lines()
@@ -242,7 +270,7 @@ fn every_structure_is_pinned() {
     assert_eq!(
         count,
         known.len(),
-        "the table has structures that the header has not"
+        "the table has structures that the headers have not"
     );
 }
 
@@ -250,11 +278,13 @@ fn every_structure_is_pinned() {
 #[cfg(target_pointer_width = "64")]
 fn ioctl_numbers_are_the_pinned_ones() {
     assert_eq!(hlrs_sys::IOCTLS, PINNED_IOCTLS);
+    assert_eq!(hlrs_sys::NIC_IOCTLS, PINNED_NIC_IOCTLS);
 }
 
 /// The same table as C assertions, for one word size.
 fn c_assertions(bits: u32) -> String {
     let mut c = String::from("#include <stddef.h>\n#include \"hlrs_accel.h\"\n");
+    c.push_str("#include \"hlrs_nic.h\"\n");
     for s in pinned() {
         let n = s.name;
         writeln!(
@@ -272,7 +302,7 @@ fn c_assertions(bits: u32) -> String {
             .unwrap();
         }
     }
-    for (name, number) in PINNED_IOCTLS {
+    for (name, number) in PINNED_IOCTLS.into_iter().chain(PINNED_NIC_IOCTLS) {
         if bits == 64 || name != "DRM_IOCTL_VERSION" {
             writeln!(c, "_Static_assert({name} == {number:#x}u, \"{name}\");").unwrap();
         }
@@ -283,14 +313,16 @@ fn c_assertions(bits: u32) -> String {
 /// Compiles the assertions; `-Wpadded` makes the compiler itself object to
 /// padding in the header.
 fn compile(bits: u32) {
-    let uapi = concat!(env!("CARGO_MANIFEST_DIR"), "/../../include/uapi/drm");
+    let uapi = |part| format!("{}/../../include/uapi/{part}", env!("CARGO_MANIFEST_DIR"));
     let mut cc = Command::new("cc")
         .args([
             &format!("-m{bits}"),
             "-std=c11",
             "-fsyntax-only",
             "-I",
-            uapi,
+            &uapi("drm"),
+            "-I",
+            &uapi("misc"),
         ])
         .args([
             "-isystem",

@@ -64,6 +64,10 @@ pub enum Operation {
     Syncobj,
     /// Use a fence in a file.
     Fence,
+    /// Register an address space with a NIC, or end that.
+    Nic,
+    /// Have a NIC copy.
+    NicCopy,
 }
 
 impl Operation {
@@ -92,6 +96,8 @@ impl Operation {
             Operation::Job => "job",
             Operation::Syncobj => "syncobj",
             Operation::Fence => "fence",
+            Operation::Nic => "NIC",
+            Operation::NicCopy => "copy by the NIC",
         }
     }
 }
@@ -289,6 +295,16 @@ mod tests {
         assert!(!text.contains("buffer"), "{text}");
         let text = Error::system(Operation::Job, "x", Errno::CANCELED).to_string();
         assert!(text.contains("banned") && text.contains("reset"), "{text}");
+    }
+
+    #[test]
+    fn what_a_nic_refuses() {
+        let text = |op, errno| Error::system(op, "x", errno).to_string();
+        let stale = text(Operation::NicCopy, Errno::STALE);
+        assert!(stale.contains("revoked") && stale.ends_with("(ESTALE)"));
+        let xdev = text(Operation::Nic, Errno::XDEV);
+        assert!(xdev.contains("another") && xdev.ends_with("(EXDEV)"));
+        assert!(!text(Operation::Nic, Errno::NOENT).contains("buffer"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ioctls of nodes, dma-bufs and sync files, each bound to the structure
+//! The ioctls of nodes, NICs, dma-bufs and sync files, each bound to the structure
 //! that it takes.
 
 use std::ffi::c_void;
@@ -14,8 +14,8 @@ use hlrs_sys as sys;
 ///
 /// # Safety
 ///
-/// The ioctl `NUMBER` of the file that it is for, an hlrs node, a dma-buf or a
-/// sync file, must read and write nothing but the structure itself, and memory
+/// The ioctl `NUMBER` of the file that it is for, an hlrs node, that of a NIC, a
+/// dma-buf or a sync file, must read and write nothing but the structure itself, and memory
 /// that pointers in it designate.
 pub(crate) unsafe trait Argument {
     /// Number of the ioctl.
@@ -58,6 +58,11 @@ argument! {
     drm_syncobj_destroy => DRM_IOCTL_SYNCOBJ_DESTROY,
     drm_syncobj_transfer => DRM_IOCTL_SYNCOBJ_TRANSFER,
     drm_syncobj_timeline_wait => DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT,
+    hlrs_nic_query => HLRS_NIC_IOCTL_QUERY,
+    hlrs_nic_vm_register => HLRS_NIC_IOCTL_VM_REGISTER,
+    hlrs_nic_vm_unregister => HLRS_NIC_IOCTL_VM_UNREGISTER,
+    hlrs_nic_copy => HLRS_NIC_IOCTL_COPY,
+    hlrs_nic_wait => HLRS_NIC_IOCTL_WAIT,
     sync_file_info => SYNC_IOC_FILE_INFO,
     dma_buf_sync => DMA_BUF_IOCTL_SYNC,
     dma_buf_export_sync_file => DMA_BUF_IOCTL_EXPORT_SYNC_FILE,

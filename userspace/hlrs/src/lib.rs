@@ -15,6 +15,8 @@
 //! - [`Queue`]: jobs of several commands in an address space.
 //! - [`Syncobj`]: a place for fences, which jobs and binds wait for and signal.
 //! - [`VmFd`]: an address space in a file descriptor, for other drivers.
+//! - [`Nic`]: the NIC of a device, which copies between address spaces, also
+//!   between those of different processes.
 //!
 //! [`PhysicalFunction`] divides a card into virtual functions, and [`Usage`]
 //! tells what an open device has consumed.
@@ -65,6 +67,7 @@ mod fdinfo;
 mod ioctl;
 mod job;
 mod mapping;
+mod nic;
 mod node;
 mod query;
 mod queue;
@@ -96,6 +99,11 @@ pub use fdinfo::MemoryUsage;
 pub use fdinfo::Usage;
 pub use job::Job;
 pub use mapping::Mapping;
+pub use nic::Nic;
+pub use nic::NicCopy;
+pub use nic::NicCopyBuilder;
+pub use nic::NicInfo;
+pub use nic::NicVm;
 pub use node::list;
 pub use node::Function;
 pub use node::Node;

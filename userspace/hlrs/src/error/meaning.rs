@@ -36,6 +36,8 @@ pub(super) fn name(errno: Errno) -> Option<&'static str> {
         Errno::TIMEDOUT => "ETIMEDOUT",
         Errno::CANCELED => "ECANCELED",
         Errno::TIME => "ETIME",
+        Errno::XDEV => "EXDEV",
+        Errno::STALE => "ESTALE",
         _ => return None,
     })
 }
@@ -140,6 +142,37 @@ pub(super) fn meaning(operation: Operation, errno: Errno) -> Option<&'static str
         (O::Syncobj, Errno::NOENT) => "the device does not know this syncobj",
         (O::Syncobj, Errno::INVAL) => "there is no fence, or no such point",
         (O::Syncobj | O::Fence, Errno::TIME) => "the time is up",
+        (O::Nic, Errno::INVAL) => "the descriptor is not that of an address space",
+        (O::Nic, Errno::BADF) => "there is no such descriptor",
+        (O::Nic, Errno::XDEV) => "the address space is one of another function or device",
+        (O::Nic, Errno::ACCESS) => {
+            "the address space is for the credentials of the process that has exported it"
+        }
+        (O::Nic, Errno::NOENT) => {
+            "the address space is banned, its device file closed, or it is not registered"
+        }
+        (O::Nic, Errno::EXIST) => "the address space is registered in this open file",
+        (O::Nic, Errno::BUSY) => "the address space has as many users as it can have",
+        (O::Nic, Errno::NOSPC) => "as many address spaces are registered as there can be",
+        (O::NicCopy, Errno::NOENT) => "there is no address space of this number in this open file",
+        (O::NicCopy, Errno::STALE) => {
+            "an address space was revoked or banned, or the copy is so old that its result is forgotten"
+        }
+        (O::NicCopy, Errno::INVAL) => {
+            "the size is 0, the ranges overlap, the descriptor is no eventfd, or no copy has this number"
+        }
+        (O::NicCopy, Errno::TOOBIG) => "the size is larger than the engine can copy at once",
+        (O::NicCopy, Errno::RANGE) => "addresses have 48 bits",
+        (O::NicCopy, Errno::AGAIN) => "as many copies are pending as there can be",
+        (O::NicCopy, Errno::FAULT) => {
+            "an address is not mapped, or not for this, or its buffer was taken away"
+        }
+        (O::NicCopy, Errno::IO) => "the device reported a fault",
+        (O::NicCopy, Errno::TIMEDOUT) => "it did not end in time",
+        (O::NicCopy, Errno::CANCELED) => {
+            "an address space was unregistered, revoked or banned, or the device reset"
+        }
+        (O::Nic | O::NicCopy, Errno::TIME) => "the time is up",
         (O::Open | O::Sriov | O::Statistics, Errno::ACCESS | Errno::PERM) => "permission denied",
         (O::Open, Errno::NOENT) => "there is no such device node",
         (O::Open, Errno::NOTTY) => "this is no DRM device",
