@@ -18,6 +18,9 @@ use kernel_ext::dma_fence::{
 
 use super::activity::Mark;
 
+/// Accesses for which there is room when there are none.
+const MIN_ROOM: usize = 8;
+
 /// Accesses that are not over, with their numbers.
 #[pin_data]
 pub(super) struct Accesses {
@@ -33,13 +36,33 @@ impl Accesses {
         })
     }
 
-    /// Adds one that is over when `fence` is signalled. Sleeps. Fails with `ENOMEM`.
+    /// Adds one that is over when `fence` is signalled. Sleeps (allocates). Fails with `ENOMEM`.
+    ///
+    /// The lock is also taken where fences depend on it: nothing is allocated under it.
     pub(super) fn add(&self, number: Mark, fence: &Fence) -> Result {
-        let mut pending = self.pending.lock();
+        let mut room = KVec::new();
 
-        pending.retain(|(_, fence)| !fence.is_signaled());
-        pending.push((number, fence.into()), GFP_KERNEL)?;
-        Ok(())
+        loop {
+            let mut pending = self.pending.lock();
+
+            pending.retain(|(_, fence)| !fence.is_signaled());
+            if room.capacity() > pending.len() {
+                // Into the larger vector; the other is freed when the lock is not held any more.
+                core::mem::swap(&mut *pending, &mut room);
+                for old in room.drain_all() {
+                    let _ = pending.push_within_capacity(old);
+                }
+            }
+            if pending.len() < pending.capacity() {
+                return pending
+                    .push_within_capacity((number, fence.into()))
+                    .map_err(|_| ENOMEM);
+            }
+
+            let needed = 2 * pending.len() + MIN_ROOM;
+            drop(pending);
+            room = KVec::with_capacity(needed, GFP_KERNEL)?;
+        }
     }
 
     /// Whether all that had begun at `mark` are over. Sleeps.
