@@ -35,9 +35,6 @@ const ORDER: u32 = 7;
 
 static_assert!(MAX_COMMANDS + FRAME <= 1 << ORDER);
 
-/// How often work is gone on with that was stopped by a fault of others.
-const MAX_RETRIES: u32 = 8;
-
 /// What a hardware queue is doing.
 struct Running {
     work: KBox<Work>,
@@ -45,7 +42,6 @@ struct Running {
     started: Instant<Monotonic>,
     /// Commands that were done before the work was stopped the last time.
     done: usize,
-    retries: u32,
 }
 
 /// A hardware queue.
@@ -126,7 +122,6 @@ impl Engine {
                     seqno: self.seqno,
                     started: Instant::now(),
                     done: 0,
-                    retries: 0,
                 });
                 Ok(())
             }
@@ -165,7 +160,9 @@ impl Engine {
             return false;
         };
 
-        ring.consume(Ring::footprint(running.work.commands().len() - running.done));
+        ring.consume(Ring::footprint(
+            running.work.commands().len() - running.done,
+        ));
         if let Some(running) = self.running.take() {
             running.work.queue().book(result.busy_ns);
             running.work.queue().vm().activity().end(self.index);
@@ -176,8 +173,8 @@ impl Engine {
 
     /// Goes on with work that somebody else's fault has stopped, from the command on at which it was.
     ///
-    /// Its context can be used again. Sleeps. Fails with `EIO` if the command cannot be done again,
-    /// or this happens too often; `ETIMEDOUT` or `ENODEV` if the queue does not come back. The work
+    /// Its context can be used again. This may happen any number of times, until the time of the
+    /// work is over. Sleeps. Fails with `EIO` if the command cannot be done again; `ETIMEDOUT` or `ENODEV` if the queue does not come back. The work
     /// is not ended then.
     pub(super) fn go_on(&mut self, hw: &Hw) -> Result {
         let (Some(running), Some(ring)) = (&mut self.running, &mut self.ring) else {
@@ -186,8 +183,10 @@ impl Engine {
         let commands = running.work.commands();
         let done = commands.len().min(running.done + ring.commands_done(hw)?);
 
-        running.retries += 1;
-        if running.retries > MAX_RETRIES || commands[done..].first().is_some_and(|at| !at.can_be_repeated()) {
+        if commands[done..]
+            .first()
+            .is_some_and(|at| !at.can_be_repeated())
+        {
             return Err(EIO);
         }
 
