@@ -40,6 +40,12 @@ pub trait Revoked: Send + Sync {
     /// stopped, and its fences are signalled in bounded time. Called at most once; sleeps. Accesses
     /// that come meanwhile are refused.
     fn revoked(&self);
+
+    /// Whether the user does not want to access the VM any more: calls of [`Vms::access`] that wait
+    /// for it end. Sleeps. Called without reservation locks and locks of the VM held.
+    fn has_given_up(&self) -> bool {
+        false
+    }
 }
 
 /// A VM that was registered for another driver of the device; unregistered when dropped.
@@ -50,12 +56,12 @@ pub trait VmUser: Any + Send + Sync {
     /// Whether both are users of the same VM.
     fn is_same_vm(&self, other: &dyn VmUser) -> bool;
 
-    /// An access for this user has faulted: makes the context usable again, unless it is the VM's
-    /// own work that has faulted as well.
+    /// An access for this user has faulted: makes the context usable again. Returns whether it is;
+    /// not if the VM was revoked, or is banned, because work of its own has faulted as well.
     ///
     /// Called while the queue that has faulted is stopped. Sleeps, and may be called on the way to
     /// signalling fences: allocates nothing, takes no reservation lock.
-    fn recover(&self);
+    fn recover(&self) -> bool;
 
     /// For the implementor, who finds his own type.
     fn as_any(&self) -> &dyn Any;
@@ -84,11 +90,13 @@ pub trait Vms: Send + Sync {
     /// Locks the VMs together, brings back what was evicted from them, and adds the fence, as
     /// `BOOKKEEP`, to the VMs and their buffers: to all or to none. After success the engine may
     /// start at once, and the fence must be signalled without waiting for memory, reservation locks
-    /// or later fences. The same VM may occur twice. Sleeps.
+    /// or later fences. The same VM may occur twice. Sleeps; binds that were submitted before, and
+    /// wait for fences, are waited for, unless a user [gives up](Revoked::has_given_up).
     ///
     /// # Errors
     ///
     /// - `ESTALE`: a VM was revoked, or banned.
+    /// - `ECANCELED`: a user has given up.
     /// - `EFAULT`: a buffer cannot be brought back.
     /// - `EINTR`, `ERESTARTSYS`: a signal came in.
     /// - `ENODEV`: the device is being unbound.

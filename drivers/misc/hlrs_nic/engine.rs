@@ -16,11 +16,12 @@
 //! | it used an address that is not mapped, or not for this | `EFAULT` |
 //! | another fault | `EIO` |
 //! | it was at the head of the queue for longer than the time-out | `ETIMEDOUT` |
-//! | a VM was taken away, or the function was reset | `ECANCELED` |
+//! | a VM was taken away or banned, or the function was reset | `ECANCELED` |
 //! | the driver was unbound, or the device pulled out | `ENODEV` |
 //!
 //! After a fault or a time-out the queue is reset, and the copies behind the guilty one are written
-//! to the ring again: they do not notice. When a VM is taken away its copies are replaced by commands
+//! to the ring again: they do not notice. So is a copy that was stopped because somebody else has
+//! faulted in its context, until its time is over. When a VM is taken away its copies are replaced by commands
 //! that do nothing. They keep their places, because fences of one client must be signalled in order.
 
 use kernel::{
@@ -146,10 +147,20 @@ impl Engine {
         }
         // From here on others may wait for the fence: nothing may stand in its way. There is a place
         // in the queue, and a copy that is dropped signals its fence.
-        vms.access(&[&*src.user, &*dst.user], &shared)?;
+        vms.access(&[&*src.user, &*dst.user], &shared)
+            .map_err(|e| match e {
+                // While it was waiting: the engine has ended, or a VM was taken away.
+                ECANCELED => self.why_dead().unwrap_or(ESTALE),
+                e => e,
+            })?;
         place.push(copy)?;
         abandon.dismiss();
         Ok(seqno)
+    }
+
+    /// Why the engine takes no copies any more, if it does not. Sleeps.
+    pub(crate) fn why_dead(&self) -> Option<Error> {
+        self.queues.iter().find_map(|queue| queue.why_dead())
     }
 
     /// Takes a VM away; the engine does not access it for `access` when this returns. Sleeps.

@@ -54,6 +54,10 @@ impl Revoked for Access {
     fn revoked(&self) {
         self.end();
     }
+
+    fn has_given_up(&self) -> bool {
+        self.is_ended() || self.engine.why_dead().is_some()
+    }
 }
 
 /// A VM that the engine may access.

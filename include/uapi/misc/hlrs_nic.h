@@ -171,20 +171,24 @@ struct hlrs_nic_vm_unregister {
  *   -EFAULT     an address is not mapped, or not for this kind of access
  *   -EIO        another fault, such as an error of memory
  *   -ETIMEDOUT  it did not end in the time that the driver allows
- *   -ECANCELED  a VM was unregistered or revoked, or the accelerator was reset
+ *   -ECANCELED  a VM was unregistered, revoked or banned, or the accelerator was
+ *               reset
  *   -ENODEV     the device is gone
  *
  * After anything but 0 the contents of the destination are undefined. It does
- * not affect other copies; those of VMs that it shares run, too.
+ * not affect other copies, nor the VMs' own jobs: a fault stops for a moment what
+ * is going on in the VM, and the driver begins it again.
  *
- * While @max_pending copies of the open file are pending the call waits; if the
- * file was opened with O_NONBLOCK it fails with -EAGAIN. poll(2) says POLLOUT
- * when there is room, and POLLIN when no copy is pending.
+ * Binds of the VMs that were submitted before, and wait for fences, come first:
+ * the call waits for them. While @max_pending copies of the open file are pending
+ * the call waits, too; if the file was opened with O_NONBLOCK it fails with
+ * -EAGAIN then. poll(2) says POLLOUT when there is room, and POLLIN when no copy is
+ * pending.
  *
- * Errors: -ENOENT, no such VM; -ESTALE, a VM was revoked; -EINVAL, @size is 0,
- * or the ranges overlap; -E2BIG, @size exceeds @max_copy_size; -ERANGE, a range
- * ends beyond the 48 bits of virtual addresses; -EBADF, @eventfd is not open, or
- * -EINVAL, it is no eventfd; -EAGAIN, see above; -EFAULT, a buffer of one of the
+ * Errors: -ENOENT, no such VM; -ESTALE, a VM was revoked or banned; -EINVAL, @size
+ * is 0, or the ranges overlap; -E2BIG, @size exceeds @max_copy_size; -ERANGE, a
+ * range ends beyond the 48 bits of virtual addresses; -EBADF, @eventfd is not open,
+ * or -EINVAL, it is no eventfd; -EAGAIN, see above; -EFAULT, a buffer of one of the
  * VMs could not be brought back to where the engine reaches it.
  */
 struct hlrs_nic_copy {

@@ -267,6 +267,7 @@ impl Memory for FakeMemory {
 struct FakeUser {
     vm: u16,
     recovered: Arc<Atomic<u32>>,
+    banned: Arc<Atomic<u32>>,
     users: Arc<Atomic<u32>>,
 }
 
@@ -279,8 +280,9 @@ impl VmUser for FakeUser {
         other.context() == self.vm
     }
 
-    fn recover(&self) {
+    fn recover(&self) -> bool {
         self.recovered.fetch_add(1u32, Relaxed);
+        self.banned.load(Relaxed) == 0
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -309,6 +311,8 @@ pub(crate) struct FakeVms {
     #[pin]
     state: Mutex<VmsState>,
     pub(crate) recovered: Arc<Atomic<u32>>,
+    /// Not 0: their contexts cannot be made usable again.
+    pub(crate) banned: Arc<Atomic<u32>>,
     pub(crate) users: Arc<Atomic<u32>>,
 }
 
@@ -320,7 +324,8 @@ impl FakeVms {
             access_error: None,
             revoke_in_access: None,
         };
-        let (recovered, users) = (
+        let (recovered, banned, users) = (
+            Arc::new(Atomic::new(0), GFP_KERNEL)?,
             Arc::new(Atomic::new(0), GFP_KERNEL)?,
             Arc::new(Atomic::new(0), GFP_KERNEL)?,
         );
@@ -329,6 +334,7 @@ impl FakeVms {
             pin_init!(Self {
                 state <- new_mutex!(state),
                 recovered,
+                banned,
                 users,
             }),
             GFP_KERNEL,
@@ -376,6 +382,7 @@ impl Vms for FakeVms {
             FakeUser {
                 vm,
                 recovered: self.recovered.clone(),
+                banned: self.banned.clone(),
                 users: self.users.clone(),
             },
             GFP_KERNEL,

@@ -15,12 +15,10 @@ use kernel::{
         Arc,
         Mutex, //
     },
+    time::msecs_to_jiffies,
 };
 use kernel_ext::{
-    dma_fence::{
-        self,
-        Fence, //
-    },
+    dma_fence::Fence,
     dma_resv::Usage,
     drm::exec::{
         Exec,
@@ -42,6 +40,9 @@ use crate::{
     },
 };
 
+/// How often a driver is asked whether it still wants to wait, milliseconds.
+const GIVE_UP_MS: u32 = 50;
+
 /// A driver that uses a VM.
 #[pin_data]
 pub(super) struct User {
@@ -61,6 +62,29 @@ impl User {
 
         vm.check_usable().map_err(|_| ESTALE)?;
         Ok(vm)
+    }
+
+    /// Waits for binds that were submitted before. Sleeps.
+    ///
+    /// Fails with `ESTALE` as [`User::vm`], `ECANCELED` if the driver gives up, `ERESTARTSYS` if a
+    /// signal came in.
+    fn wait_for_binds(&self) -> Result {
+        while let Some(bind) = self.vm()?.pending_bind() {
+            match bind.wait_timeout(true, msecs_to_jiffies(GIVE_UP_MS)) {
+                Ok(_) => return Ok(()),
+                Err(e) if e == ETIMEDOUT => {}
+                Err(e) => return Err(e),
+            }
+            if self
+                .revoked
+                .lock()
+                .as_ref()
+                .is_none_or(|r| r.has_given_up())
+            {
+                return Err(ECANCELED);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the VM away: first accesses are refused, then the driver is told. Sleeps.
@@ -88,13 +112,15 @@ impl VmUser for Registered {
         self.context() == other.context()
     }
 
-    fn recover(&self) {
+    fn recover(&self) -> bool {
         let vm = self.0.vm.lock().clone();
 
-        if let Some(vm) = vm {
-            if !vm.is_banned() {
+        match vm {
+            Some(vm) if !vm.is_banned() => {
                 vm.space().recover();
+                true
             }
+            _ => false,
         }
     }
 
@@ -157,13 +183,8 @@ impl Vms for DeviceVms {
         for user in users {
             let user = user.as_any().downcast_ref::<Registered>().ok_or(EINVAL)?;
 
+            user.0.wait_for_binds()?;
             vms.push(user.0.vm()?, GFP_KERNEL)?;
-        }
-
-        for vm in &vms {
-            if let Some(bind) = vm.pending_bind() {
-                bind.wait_timeout(true, dma_fence::MAX_TIMEOUT)?;
-            }
         }
 
         let mut exec = pin!(Exec::new(Interruptible::Yes));

@@ -63,8 +63,6 @@ pub(super) struct Copy {
     fence: Option<UniqueFence<CopyFence>>,
     /// Set once the engine must not touch the VMs; the copy then only keeps its place in the queue.
     pub(super) cancelled: bool,
-    /// How often the copy was begun again because of somebody else's fault.
-    pub(super) retries: u32,
     /// When the copy got to the head of the queue.
     pub(super) started: Option<Instant<Monotonic>>,
     /// The next in a list of finished ones.
@@ -86,7 +84,6 @@ impl Copy {
                 seqno,
                 fence: Some(fence),
                 cancelled: false,
-                retries: 0,
                 started: None,
                 next: None,
             },
@@ -119,10 +116,12 @@ impl Copy {
         )
     }
 
-    /// Makes the contexts usable after a fault of this copy. Sleeps.
-    pub(super) fn recover(&self) {
-        self.request.src_vm.user.recover();
-        self.request.dst_vm.user.recover();
+    /// Makes the contexts usable after a fault; whether both are. Sleeps.
+    pub(super) fn recover(&self) -> bool {
+        let src = self.request.src_vm.user.recover();
+        let dst = self.request.dst_vm.user.recover();
+
+        src && dst
     }
 
     /// Tells everybody that the copy has ended. May sleep, allocates nothing.

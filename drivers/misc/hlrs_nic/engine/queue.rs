@@ -119,6 +119,14 @@ impl Queue {
         }
     }
 
+    /// The error of a dead queue. Sleeps.
+    pub(super) fn why_dead(&self) -> Option<Error> {
+        match self.shared.state.lock().phase {
+            Phase::Dead(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Waits for room in the queue, no longer than copies take to time out. Sleeps.
     ///
     /// Fails with `EAGAIN` if it would have to wait and `wait` is not set, `ERESTARTSYS` if a signal

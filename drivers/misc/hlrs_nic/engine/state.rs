@@ -24,9 +24,6 @@ use crate::{
     vms::Access, //
 };
 
-/// How often a copy is begun again because a context was stopped by somebody else's fault.
-const MAX_RETRIES: u32 = 3;
-
 /// What the queue is about.
 ///
 /// ```text
@@ -292,19 +289,27 @@ impl State {
         // What was done before is not to blame for it.
         self.finish_completed();
         self.stop();
-        if let Some(copy) = self.oldest_copy() {
-            copy.recover();
+        let Some(copy) = self.oldest_copy() else {
+            return Some((fault, self.restart()));
+        };
+        let started = copy.started;
+        let usable = copy.recover();
 
-            // Another queue has faulted in the context.
-            let innocent =
-                fault.reason == hlrs_nic_abi::HLRS_FAULT_CTX_DISABLED && copy.retries < MAX_RETRIES;
-            if innocent {
-                copy.retries += 1;
-            } else {
-                self.finish_oldest(Err(outcome_of(&fault)));
-            }
+        // Otherwise another queue has faulted in the context.
+        if fault.reason != hlrs_nic_abi::HLRS_FAULT_CTX_DISABLED {
+            self.finish_oldest(Err(outcome_of(&fault)));
+            return Some((fault, self.restart()));
         }
-        Some((fault, self.restart()))
+        if !usable {
+            self.finish_oldest(Err(ECANCELED));
+            return Some((fault, self.restart()));
+        }
+        // It is begun again, but does not get more time: this may happen any number of times.
+        let result = self.restart();
+        if let Some(copy) = self.oldest_copy() {
+            copy.started = started;
+        }
+        Some((fault, result))
     }
 
     /// Takes a VM away: its copies keep their places, but do nothing. Sleeps.
