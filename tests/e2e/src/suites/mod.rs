@@ -13,6 +13,7 @@ mod kill9;
 mod mem;
 mod mmap;
 mod nic;
+mod niccopy;
 mod ops;
 mod prime;
 mod queue;
@@ -109,6 +110,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "nic",
             tests: nic::tests(),
+        },
+        Suite {
+            name: "niccopy",
+            tests: niccopy::tests(),
         },
         Suite {
             name: "faults",

@@ -28,6 +28,8 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
         ("ordinary", [node]) => super::abi::ordinary(node),
         ("keep", [node]) => super::vmfd::keep(node),
         ("labour", [node, seed]) => super::queue::labour(node, seed),
+        ("nic-lend", [node, socket]) => super::niccopy::lend(node, socket),
+        ("nic-join", [node, socket]) => super::niccopy::join(node, socket),
         ("export", [node, importer, file]) => super::importers::export(node, importer, file),
         ("attach", [fd, importer]) => super::importers::attach(fd, importer),
         ("import", [node, fd]) => super::prime::import(node, fd),

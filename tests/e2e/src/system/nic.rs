@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::path::PathBuf;
 
+use hlrs::Nic;
 use hlrs::Node;
 use rustix::event::poll;
 use rustix::event::PollFd;
@@ -21,10 +22,43 @@ use crate::harness::Outcome;
 
 const DRIVER: &str = "/sys/bus/auxiliary/drivers/hlrs_nic.hlrs_nic";
 
-/// Loads the module, if it is not there. That takes seconds, in which it tests
-/// itself; so it stays, and the last test of a suite removes it.
+/// Loads the module, if it is not there. It stays, and the last test of a suite
+/// removes it.
 pub fn load() -> Outcome {
-    driver::program("modprobe", &["hlrs_nic"])
+    load_with(&[])
+}
+
+/// As [`load`], with module parameters such as `name=value`.
+fn load_with(parameters: &[&str]) -> Outcome {
+    let _quiet = NoSelfTests::new();
+    driver::program("modprobe", &[&["hlrs_nic"], parameters].concat())
+}
+
+/// Modules do not test themselves when they are loaded, which takes seconds.
+struct NoSelfTests(Option<String>);
+
+impl NoSelfTests {
+    const FILTER: &'static str = "/sys/module/kunit/parameters/filter_glob";
+
+    fn new() -> NoSelfTests {
+        let before = std::fs::read_to_string(Self::FILTER).ok();
+        // Where there is no such filter they do.
+        let set = write(Self::FILTER, "none");
+        NoSelfTests(before.filter(|_| set.is_ok()))
+    }
+}
+
+impl Drop for NoSelfTests {
+    fn drop(&mut self) {
+        let Some(before) = &self.0 else { return };
+        let all = match before.trim() {
+            "" | "(null)" => "*",
+            other => other,
+        };
+        if let Err(err) = write(Self::FILTER, all) {
+            println!("the filter of self tests could not be put back: {err}");
+        }
+    }
 }
 
 /// Removes the module.
@@ -47,11 +81,60 @@ pub fn open(node: &Node) -> Outcome<File> {
     open_with(node, OpenOptions::new().read(true).write(true))
 }
 
+/// As [`open`], for the crate.
+pub fn nic(node: &Node) -> Outcome<Nic> {
+    load()?;
+    Ok(Nic::from_fd(open(node)?.into())?)
+}
+
 /// As [`open`], with other options.
 pub fn open_with(node: &Node, options: &OpenOptions) -> Outcome<File> {
     let path = path(node);
     wait_until(&format!("{}", path.display()), REACTION, || path.exists())?;
     Ok(options.open(path)?)
+}
+
+/// The module with another time-out of copies, until this is dropped; no NIC may
+/// be open, before and after.
+pub struct Impatient(());
+
+impl Impatient {
+    /// Copies get so many milliseconds.
+    pub fn load(timeout_ms: u32) -> Outcome<Impatient> {
+        if Path::new("/sys/module/hlrs_nic").exists() {
+            unload()?;
+        }
+        let timeout = format!("copy_timeout_ms={timeout_ms}");
+        load_with(&[&timeout])?;
+        Ok(Impatient(()))
+    }
+}
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        if let Err(err) = unload() {
+            println!("the NIC's driver could not be unloaded again: {err:?}");
+        }
+    }
+}
+
+/// A NIC without its driver, bound again when this is dropped.
+pub struct Unbound<'a>(&'a Node);
+
+impl<'a> Unbound<'a> {
+    /// Takes the driver off.
+    pub fn new(node: &'a Node) -> Outcome<Unbound<'a>> {
+        unbind(node)?;
+        Ok(Unbound(node))
+    }
+}
+
+impl Drop for Unbound<'_> {
+    fn drop(&mut self) {
+        if let Err(err) = bind(self.0) {
+            println!("{} could not be bound again: {err}", device(self.0));
+        }
+    }
 }
 
 /// Takes the driver off a NIC.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An address space with a queue, and a place where results of jobs go.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use hlrs::Command;
 use hlrs::Device;
@@ -40,7 +42,7 @@ pub struct Space {
     pub device: Device,
     pub queue: Queue,
     pub vm: Vm,
-    results: RefCell<Mapping>,
+    results: Mutex<Mapping>,
 }
 
 impl Space {
@@ -52,7 +54,7 @@ impl Space {
         Ok(Space {
             device: device.clone(),
             queue: vm.queue()?,
-            results: RefCell::new(buffer.map()?),
+            results: Mutex::new(buffer.map()?),
             vm,
         })
     }
@@ -62,6 +64,10 @@ impl Space {
         Self::new(&cards::first()?)
     }
 
+    fn results(&self) -> MutexGuard<'_, Mapping> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where the `n`-th result goes, for jobs that a test makes itself.
     pub fn result_va(&self, n: usize) -> u64 {
         RESULTS + n as u64 * RESULT
@@ -69,8 +75,9 @@ impl Space {
 
     /// The two words of the `n`-th result.
     pub fn result(&self, n: usize) -> Outcome<(u64, u64)> {
-        let results = self.results.borrow();
-        let bytes = results.to_vec(n * RESULT as usize, RESULT as usize)?;
+        let bytes = self
+            .results()
+            .to_vec(n * RESULT as usize, RESULT as usize)?;
         let word = |n: usize| -> Outcome<u64> {
             let word = bytes[8 * n..8 * n + 8].try_into();
             Ok(u64::from_le_bytes(word.map_err(Stop::failed)?))
@@ -81,7 +88,7 @@ impl Space {
     /// Forgets all results.
     pub fn clear_results(&self) -> Outcome {
         let zeros = [0; RESULTS_SIZE as usize];
-        Ok(self.results.borrow_mut().write(0, &zeros)?)
+        Ok(self.results().write(0, &zeros)?)
     }
 
     /// The checksum that a job has left as the `n`-th result.

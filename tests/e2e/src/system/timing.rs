@@ -13,6 +13,8 @@ use crate::skip;
 
 /// Offset of the register `TIME_CMD`, nanoseconds for each command.
 const TIME_CMD: usize = 0x38;
+/// Offset of the register `TIME_LMEM`, nanoseconds for each KiB of a side.
+const TIME_LMEM: usize = 0x3c;
 /// Bytes of registers.
 const LEN: usize = 65536;
 
@@ -20,12 +22,23 @@ const LEN: usize = 65536;
 /// is reset. The closing fence of a job is a command, too.
 pub struct Slow {
     registers: *mut u32,
+    offset: usize,
     before: u32,
 }
 
 impl Slow {
-    /// Each command of the function at a PCI address takes `time`.
+    /// Each command of the function at a PCI address takes `time`, before it
+    /// begins.
     pub fn commands(address: &str, time: Duration) -> Outcome<Slow> {
+        Self::set_to(address, TIME_CMD, time)
+    }
+
+    /// Each KiB of LMEM that a command reads or writes takes `time`.
+    pub fn lmem(address: &str, time: Duration) -> Outcome<Slow> {
+        Self::set_to(address, TIME_LMEM, time)
+    }
+
+    fn set_to(address: &str, offset: usize, time: Duration) -> Outcome<Slow> {
         let path = driver::pci(address).join("resource0");
         let file = File::options().read(true).write(true).open(&path)?;
         check!(
@@ -46,6 +59,7 @@ impl Slow {
         }
         let mut slow = Slow {
             registers: start.cast(),
+            offset,
             before: 0,
         };
         // SAFETY: inside the mapping; a register that reading does not change.
@@ -56,7 +70,7 @@ impl Slow {
 
     fn time(&self) -> *mut u32 {
         // SAFETY: inside the mapping.
-        unsafe { self.registers.add(TIME_CMD / 4) }
+        unsafe { self.registers.add(self.offset / 4) }
     }
 
     fn set(&self, time: u32) {
@@ -69,7 +83,7 @@ impl Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         self.set(self.before);
-        // SAFETY: mapped by `commands`, and no reference was given out.
+        // SAFETY: mapped by `set_to`, and no reference was given out.
         unsafe { libc::munmap(self.registers.cast(), LEN) };
     }
 }

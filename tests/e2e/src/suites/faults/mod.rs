@@ -6,6 +6,9 @@ mod inject;
 mod probe;
 mod vm;
 
+pub use calls::each;
+pub use inject::Injection;
+
 use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {
