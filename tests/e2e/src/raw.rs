@@ -2,7 +2,9 @@
 //! The ioctls with arguments as they are given, for tests about bad ones.
 
 pub mod importer;
+pub mod iov;
 pub mod nic;
+pub mod vfio;
 
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;

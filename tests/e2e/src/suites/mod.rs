@@ -23,6 +23,7 @@ mod roles;
 mod sriov;
 mod tools;
 mod unbind;
+mod vfio;
 mod vm;
 mod vmfd;
 mod zero;
@@ -106,6 +107,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "unbind",
             tests: unbind::tests(),
+        },
+        Suite {
+            name: "vfio",
+            tests: vfio::tests(),
         },
         Suite {
             name: "nic",

@@ -32,6 +32,7 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
         ("nic-join", [node, socket]) => super::niccopy::join(node, socket),
         ("export", [node, importer, file]) => super::importers::export(node, importer, file),
         ("attach", [fd, importer]) => super::importers::attach(fd, importer),
+        ("vfio", [address, peer, file]) => super::vfio::user(address, peer, file),
         ("import", [node, fd]) => super::prime::import(node, fd),
         _ => Err(Stop::failed(format!(
             "no role {name} with arguments {arguments:?}"

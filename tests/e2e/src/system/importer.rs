@@ -90,7 +90,7 @@ impl Kind {
 }
 
 /// Domain, bus, device and function of a name such as `0000:03:00.0`.
-fn parse(address: &str) -> Option<(u32, u8, u8)> {
+pub fn parse(address: &str) -> Option<(u32, u8, u8)> {
     let mut parts = address.split([':', '.']);
     let mut part = || u32::from_str_radix(parts.next()?, 16).ok();
     let (domain, bus, device, function) = (part()?, part()?, part()?, part()?);

@@ -15,6 +15,7 @@ pub mod socket;
 pub mod space;
 pub mod sw_sync;
 pub mod timing;
+pub mod vfio;
 pub mod vfs;
 
 use std::fs;

@@ -2,7 +2,7 @@
 //! Allocations that fail, one after the other, in every call and in probe.
 
 mod calls;
-mod inject;
+pub mod inject;
 mod probe;
 mod vm;
 
