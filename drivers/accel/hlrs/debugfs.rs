@@ -5,6 +5,10 @@
 //! - `counters`: the device's counters, a line each.
 //! - `exports`: the dma-bufs that were made of buffers of this device, and their importers.
 //! - `owner`: who owns the device, and which importers keep others from owning it.
+//! - `vms`: the address spaces: number of the context, bytes that are mapped, bytes of page tables,
+//!   number in the file that has made it, process.
+//! - `page_tables`: their page tables, as they are in memory: for each run of leaves of a size, of
+//!   memory without a gap, the context, virtual address, bytes, bytes of a leaf and first entry.
 //! - `inject`: where the device can inject errors, write one of
 //!   - `hang`: submit a job that never ends,
 //!   - `lose-irq`: drop the next interrupt,
@@ -31,7 +35,11 @@ use crate::{
         Ownership, //
     },
     queue::CopyQueue,
-    regs, //
+    regs,
+    vm::{
+        self,
+        Contexts, //
+    },
 };
 
 /// What the files are about.
@@ -40,6 +48,7 @@ pub(crate) struct Files {
     pub(crate) queue: Arc<CopyQueue>,
     pub(crate) exports: Arc<Exports>,
     pub(crate) ownership: Arc<Ownership>,
+    pub(crate) contexts: Arc<Contexts>,
 }
 
 /// The directory; removed when dropped.
@@ -55,6 +64,8 @@ pub(crate) fn directory(dev: &Device, files: Files) -> Result<Directory> {
             dir.read_callback_file(c"counters", files, &show_counters);
             dir.read_callback_file(c"exports", files, &show_exports);
             dir.read_callback_file(c"owner", files, &show_owner);
+            dir.read_callback_file(c"vms", files, &show_vms);
+            dir.read_callback_file(c"page_tables", files, &show_page_tables);
             if inject {
                 dir.write_only_callback_file(c"inject", files, &inject_error);
             }
@@ -79,6 +90,14 @@ fn show_exports(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn show_owner(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     files.ownership.report(f)
+}
+
+fn show_vms(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    vm::report_vms(&files.contexts, f)
+}
+
+fn show_page_tables(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    vm::report_page_tables(&files.contexts, f)
 }
 
 fn inject_error(files: &Files, reader: &mut UserSliceReader) -> Result {

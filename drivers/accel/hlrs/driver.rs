@@ -221,6 +221,7 @@ impl pci::Driver for Hlrs {
                     queue: queue.clone(),
                     exports: sharing.exports.clone(),
                     ownership: sharing.ownership.clone(),
+                    contexts: contexts.clone(),
                 },
             )?;
             let used = Arc::new(AtomicU64::new(0), GFP_KERNEL)?;

@@ -23,6 +23,7 @@ mod handles;
 mod limbo;
 mod object;
 pub(crate) mod page_table;
+mod report;
 mod space;
 mod tables;
 mod user;
@@ -38,6 +39,10 @@ pub(crate) use self::bind::{
 };
 pub(crate) use self::context::Contexts;
 pub(crate) use self::object::Vm;
+pub(crate) use self::report::{
+    report_page_tables,
+    report_vms, //
+};
 pub(crate) use self::space::{
     evict,
     evict_weak,

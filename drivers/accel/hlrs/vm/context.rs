@@ -16,8 +16,12 @@ use kernel::{
         Mutex, //
     },
 };
+use kernel_ext::drm::gpuvm::VmTree;
 
-use super::space::Tree;
+use super::space::{
+    Space,
+    Tree, //
+};
 use crate::{
     hw::{
         Bar,
@@ -81,6 +85,24 @@ impl Contexts {
                 drop(tree.lock());
             }
         }
+    }
+
+    /// Calls `f` with the mappings of each VM that is used, and the number of its context. They do not
+    /// change meanwhile. Sleeps; returns the first error of `f`.
+    pub(super) fn for_each_tree<E>(
+        &self,
+        mut f: impl FnMut(usize, &VmTree<Space>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for index in 0..COUNT {
+            let tree = self.trees.lock()[index].clone();
+
+            if let Some(tree) = tree {
+                if let Some(tree) = &*tree.lock() {
+                    f(index, tree)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sets all contexts up again after a reset of the function, which forgets them. Sleeps.

@@ -107,7 +107,9 @@ impl Vm {
         Window::with(dev, |window| tables.blank(window));
         let context = dev.contexts.take(tables.root())?;
         let name = CString::try_from_fmt(kernel::prelude::fmt!("hlrs-{id}"))?;
-        let tree = GpuVm::new(dev, name, 0..VA_END, None, Space::new(context, tables))?;
+        let label = CString::try_from_fmt(kernel::prelude::fmt!("{id} {}", client.process()))?;
+        let space = Space::new(context, tables, label);
+        let tree = GpuVm::new(dev, name, 0..VA_END, None, space)?;
         let space = tree.vm();
         let tree = Arc::pin_init(new_mutex!(Some(tree), "hlrs::Vm::tree"), GFP_KERNEL)?;
         let scheduler = Scheduler::new(Config {

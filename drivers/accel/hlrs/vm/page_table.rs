@@ -181,8 +181,10 @@ impl<T: Table> PageTable<T> {
     }
 
     /// Calls `f` for each leaf that overlaps `va`, in order: its address, the bytes it maps and
-    /// the entry, read from memory.
-    #[allow(dead_code, reason = "for the tests on the host")]
+    /// the entry.
+    ///
+    /// Whatever is valid in memory is a leaf, but for entries that lead to tables which belong
+    /// there; [`None`] is a leaf that cannot be read.
     pub(crate) fn for_each_leaf(
         &self,
         memory: &impl Access<T>,

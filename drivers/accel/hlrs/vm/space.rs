@@ -14,6 +14,7 @@ use core::ops::Range;
 use kernel::{
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -89,6 +90,8 @@ pub(super) type Tree = Mutex<Option<VmTree<Space>>>;
 #[pin_data]
 pub(crate) struct Space {
     context: Context,
+    /// Who it belongs to, for reports.
+    label: CString,
     #[pin]
     tables: Mutex<Tables>,
     activity: Activity,
@@ -156,9 +159,10 @@ fn va_range(range: &Range<u64>) -> Result<VaRange> {
 }
 
 impl Space {
-    pub(super) fn new(context: Context, tables: Tables) -> impl PinInit<Self> {
+    pub(super) fn new(context: Context, tables: Tables, label: CString) -> impl PinInit<Self> {
         pin_init!(Self {
             context,
+            label,
             tables <- new_mutex!(tables, "hlrs::Space::tables"),
             activity: Activity::new(),
             accesses <- Accesses::new(),
@@ -200,6 +204,11 @@ impl Space {
     /// Waits for such accesses, for at most `timeout` jiffies. Sleeps.
     pub(super) fn wait_for_accesses(&self, timeout: Jiffies) {
         self.accesses.wait(timeout);
+    }
+
+    /// Who it belongs to, for reports.
+    pub(super) fn label(&self) -> &CStr {
+        &self.label
     }
 
     /// Number of the context of the device.

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod log;
 pub mod machine;
 pub mod nic;
+pub mod page_tables;
 pub mod random;
 pub mod role;
 pub mod socket;

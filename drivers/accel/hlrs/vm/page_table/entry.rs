@@ -22,7 +22,7 @@ const LEVEL_BITS: usize = 9;
 const LEAF_LEVELS: usize = 3;
 
 // CAST: Bindings of macros have the smallest type that holds the value.
-const VALID: u64 = hlrs_abi::HLRS_PTE_V as u64;
+pub(super) const VALID: u64 = hlrs_abi::HLRS_PTE_V as u64;
 const WRITABLE: u64 = hlrs_abi::HLRS_PTE_W as u64;
 const LOCAL: u64 = hlrs_abi::HLRS_PTE_DM as u64;
 const LINK: u64 = hlrs_abi::HLRS_PTE_LINK as u64;

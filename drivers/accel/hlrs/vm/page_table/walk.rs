@@ -6,8 +6,10 @@ use super::{
     entry::{
         index,
         size,
+        table,
         VaRange,
-        LEVELS, //
+        LEVELS,
+        VALID, //
     },
     node::Node,
     Access,
@@ -63,9 +65,9 @@ impl<T: Table> Node<T> {
         Walk { steps }
     }
 
-    /// Calls `f` with address, level and entry of each leaf that overlaps `va`, which is within
-    /// this table.
-    #[allow(dead_code, reason = "for the tests on the host")]
+    /// Calls `f` with address, level and entry of each entry in memory that is valid and does not
+    /// lead to a table that belongs there, as far as it overlaps `va`, which is within this table.
+    /// [`None`] is an entry that should be one and cannot be read.
     pub(super) fn for_each_leaf(
         &self,
         level: usize,
@@ -79,12 +81,15 @@ impl<T: Table> Node<T> {
         for at in first..=index(va.end() - 1, level) {
             let start = base + (at - first) as u64 * size(level);
 
-            if self.leaves.has(at) {
-                f(start, level, memory.read(&self.table, at));
-            } else if let Some(child) = self.child(at) {
-                let part =
-                    VaRange::between(start.max(va.start()), va.end().min(start + size(level)));
-                child.for_each_leaf(level - 1, part, memory, f);
+            match (memory.read(&self.table, at), self.child(at)) {
+                (Some(entry), Some(child)) if entry == table(child.table.address()) => {
+                    let part =
+                        VaRange::between(start.max(va.start()), va.end().min(start + size(level)));
+                    child.for_each_leaf(level - 1, part, memory, f);
+                }
+                (Some(entry), _) if entry & VALID != 0 => f(start, level, Some(entry)),
+                (None, _) if self.leaves.has(at) => f(start, level, None),
+                _ => {}
             }
         }
     }

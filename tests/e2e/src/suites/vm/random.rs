@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Random operations, compared with a model after each batch: the device
-//! computes checksums through the address space, and the kernel tells how much
-//! is mapped.
+//! Random operations, compared with a model after each batch: the page tables
+//! are read, the device computes checksums through them, and the kernel tells
+//! how much is mapped.
+
+use std::collections::HashMap;
 
 use hlrs::BindOp;
 use hlrs::Device;
 use hlrs::FaultReason;
+use hlrs::Node;
 
 use super::contiguous;
 use super::foreign;
@@ -25,10 +28,12 @@ use crate::harness::Stop;
 use crate::harness::Test;
 use crate::system::cards;
 use crate::system::cards::Place;
+use crate::system::page_tables;
 use crate::system::random::Random;
 use crate::system::space::Space;
 use crate::system::space::LARGE;
 use crate::system::space::PAGE;
+use crate::system::space::RESULTS;
 use crate::system::space::RESULTS_SIZE;
 use crate::system::sw_sync::Timeline;
 use crate::system::vfs::Vfs;
@@ -60,6 +65,8 @@ struct Run<'a> {
     random: Random,
     /// Tables of an empty VM and of the results.
     own_tables: u64,
+    /// The function, as PCI knows it.
+    address: &'a str,
 }
 
 /// Buffers of every kind, with random contents.
@@ -198,6 +205,7 @@ impl Run<'_> {
                 );
             }
         }
+        self.tables()?;
         self.counts()
     }
 
@@ -231,6 +239,38 @@ impl Run<'_> {
             (least..=most).contains(&tables),
             "{tables} page tables, not {least} to {most}"
         );
+        Ok(())
+    }
+
+    /// Compares the page tables with what they have to show: no page more, no
+    /// page less, with the same rights, and the same memory wherever the same
+    /// part of a buffer is mapped, and nowhere else.
+    fn tables(&self) -> Outcome {
+        let mut entries = page_tables::read(self.address, &self.space.vm)?;
+        entries.retain(|va, _| !(RESULTS..RESULTS + RESULTS_SIZE).contains(va));
+        let mut places = HashMap::new();
+        let mut parts = HashMap::new();
+        for (va, mapped) in self.model.pages() {
+            let Some(entry) = entries.remove(&va) else {
+                check!(false, "no entry for {va:#x}, {mapped:?}");
+                continue;
+            };
+            check_eq!(entry.writable, !mapped.read_only, "{va:#x}, {mapped:?}");
+            let (part, place) = match (mapped.behind, entry.place) {
+                (Behind::Nothing, None) => continue,
+                (Behind::Page { buffer, page }, Some(place)) => ((buffer, page), place),
+                _ => {
+                    check!(false, "{entry:?} for {va:#x}, {mapped:?}");
+                    continue;
+                }
+            };
+            check_eq!(*places.entry(part).or_insert(place), place, "{va:#x}");
+            check_eq!(*parts.entry(place).or_insert(part), part, "{va:#x}");
+        }
+        if let Some((va, entry)) = entries.first_key_value() {
+            let count = entries.len();
+            check!(false, "{count} pages too many, the first at {va:#x}: {entry:x?}");
+        }
         Ok(())
     }
 
@@ -278,11 +318,13 @@ impl Run<'_> {
             self.space.vm.unmap(va, WINDOW)?;
         }
         self.model = Model::default();
+        self.tables()?;
         self.counts()
     }
 }
 
-fn run(device: &Device, other: &Device, seed: u64, operations: u32) -> Outcome {
+fn run(node: &Node, other: &Device, seed: u64, operations: u32) -> Outcome {
+    let device = &node.open()?;
     let mut random = Random::new(seed);
     let mut contents = contents(device, other, &mut random)?;
     let sums = Checksums::new();
@@ -297,6 +339,7 @@ fn run(device: &Device, other: &Device, seed: u64, operations: u32) -> Outcome {
             sums: &sums,
             random: Random::new(random.next()),
             own_tables,
+            address: &node.address,
         };
         let life = left.min(LIFE);
         left -= life;
@@ -320,12 +363,13 @@ fn run(device: &Device, other: &Device, seed: u64, operations: u32) -> Outcome {
 }
 
 fn random_operations(context: &Context) -> Outcome {
-    let (device, other) = cards::two()?;
-    run(&device, &other, context.seed, context.rounds(1000, 100_000))
+    let node = cards::first_node()?;
+    let other = cards::two()?.1;
+    run(&node, &other, context.seed, context.rounds(400, 100_000))
 }
 
 fn random_operations_of_a_virtual_function(context: &Context) -> Outcome {
     let vfs = Vfs::enable(1)?;
-    let (device, other) = (vfs.open(1)?, cards::two()?.1);
-    run(&device, &other, context.seed, context.rounds(200, 20_000))
+    let (node, other) = (vfs.vf_node(1)?, cards::two()?.1);
+    run(&node, &other, context.seed, context.rounds(100, 20_000))
 }
