@@ -360,7 +360,7 @@ impl<T: DriverObject> Object<T> {
     /// The memory of the object must be kept during `'a` by [`get_memory`](Self::get_memory).
     pub(super) unsafe fn dev_of<'a>(this: NonNull<Self>) -> &'a Device<T::Driver> {
         // SAFETY: By the safety requirements. The device goes with the memory, not with the data.
-        unsafe { &*(&raw const (*this.as_ptr()).dev) }
+        unsafe { &(*this.as_ptr()).dev }
     }
 
     /// Releases a reference that [`get_memory`](Self::get_memory) took.

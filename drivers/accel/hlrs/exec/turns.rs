@@ -105,8 +105,8 @@ impl<T: Waits> Turns<T> {
     }
 
     /// Takes out the first one that `choose` says yes to.
-    pub(super) fn take(&mut self, mut choose: impl FnMut(&T) -> bool) -> Option<T> {
-        let index = self.waiting.iter().position(|one| choose(one))?;
+    pub(super) fn take(&mut self, choose: impl FnMut(&T) -> bool) -> Option<T> {
+        let index = self.waiting.iter().position(choose)?;
 
         self.waiting.remove(index).ok()
     }

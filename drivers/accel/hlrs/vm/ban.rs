@@ -82,7 +82,7 @@ impl Ban {
         Self {
             cause,
             va: fault.address,
-            write: fault.info.write().into(),
+            write: fault.info.write(),
             info: fault.info.into_raw(),
             queue_id: 0,
         }
