@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Resets, hanging jobs, lost interrupts, errors in memory.
 
+use std::io;
+
 use hlrs::Errno;
 use hlrs::Node;
 
 use crate::check;
+use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
@@ -15,6 +18,7 @@ use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
 use crate::system::role::Role;
+use crate::system::space::PAGE;
 use crate::system::vfs::Vfs;
 use crate::system::MIB;
 use crate::tests;
@@ -24,6 +28,7 @@ pub fn tests() -> Vec<Test> {
         reset_when_idle: 120,
         reset_with_jobs_in_flight: 180,
         reset_with_mappings: 120,
+        mappings_are_torn_down: 120,
         reset_of_a_virtual_function: 180,
         reset_with_virtual_functions: 180,
         a_job_that_hangs: 180,
@@ -110,6 +115,35 @@ fn reset_with_mappings(_: &Context) -> Outcome {
         return role.succeeds();
     }
     role.ends_by_signal(libc::SIGBUS)
+}
+
+/// Whether this process's page tables have an entry for a page of a mapping.
+fn is_present(page: *mut u8) -> Outcome<bool> {
+    let mut present = 0;
+    // SAFETY: one byte is written for one page.
+    let result = unsafe { libc::mincore(page.cast(), PAGE as usize, &raw mut present) };
+    if result != 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    Ok(present & 1 != 0)
+}
+
+/// The CPU meets no entry of before a reset: its next access asks the driver.
+fn mappings_are_torn_down(_: &Context) -> Outcome {
+    let node = cards::first_node()?;
+    let buffer = Place::Visible.create(&node.open()?, 2 * PAGE)?;
+    let mut map = buffer.map()?;
+    check!(!is_present(map.as_ptr())?, "an entry before it is used");
+    map.write(0, b"before")?;
+    check!(is_present(map.as_ptr())?, "no entry after it was used");
+    reset(&node.address)?;
+    check!(
+        !is_present(map.as_ptr())?,
+        "the entry of before the reset is still there"
+    );
+    check_eq!(map.to_vec(0, 6)?, b"before");
+    check!(is_present(map.as_ptr())?, "no entry after it was used again");
+    Ok(())
 }
 
 fn reset_of_a_virtual_function(_: &Context) -> Outcome {
