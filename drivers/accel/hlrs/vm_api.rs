@@ -10,8 +10,7 @@
 //!
 //! - A [`VmUser`] keeps the VM from being destroyed, and not from being *revoked*: when the open file
 //!   that the VM belongs to is closed, [`Revoked::revoked`] is called, and the VM's memory and
-//!   hardware context go when it has
-//!   returned and the fences of all accesses are signalled.
+//!   hardware context go when it has returned and the fences of all accesses are signalled.
 //! - Each access is announced with [`Vms::access`], with the fence that says when it has ended. The
 //!   VM makes sure that what is mapped at that moment stays in place until then: who moves or
 //!   unmaps a buffer waits for the fence, or keeps the memory.
@@ -37,8 +36,10 @@ pub trait Revoked: Send + Sync {
     /// The VM is going to go.
     ///
     /// When this returns no engine accesses the VM for this user, nor will one: what ran was
-    /// stopped, and its fences are signalled in bounded time. Called at most once; sleeps. Accesses
-    /// that come meanwhile are refused.
+    /// stopped, and its fences are signalled in bounded time. Called at most once; sleeps.
+    ///
+    /// [`Vms::access`] fails from before this is called on. Of those that have succeeded some may
+    /// not have begun on the engine: the user must see to it that they do not after this.
     fn revoked(&self);
 
     /// Whether the user does not want to access the VM any more: calls of [`Vms::access`] that wait
@@ -50,7 +51,8 @@ pub trait Revoked: Send + Sync {
 
 /// A VM that was registered for another driver of the device; unregistered when dropped.
 pub trait VmUser: Any + Send + Sync {
-    /// Number of the hardware context; the VM's as long as this exists or an access is not over.
+    /// Number of the hardware context; the VM's until it is revoked and no access is pending. Another
+    /// VM may have it then.
     fn context(&self) -> u16;
 
     /// Whether both are users of the same VM.
@@ -90,13 +92,15 @@ pub trait Vms: Send + Sync {
     /// Locks the VMs together, brings back what was evicted from them, and adds the fence, as
     /// `BOOKKEEP`, to the VMs and their buffers: to all or to none. After success the engine may
     /// start at once, and the fence must be signalled without waiting for memory, reservation locks
-    /// or later fences. The same VM may occur twice. Sleeps; binds that were submitted before, and
-    /// wait for fences, are waited for, unless a user [gives up](Revoked::has_given_up).
+    /// or later fences. After an error nobody waits for the fence on behalf of a VM. The same VM may
+    /// occur twice. Sleeps; binds that were submitted before, and wait for fences, are waited for,
+    /// unless a user [gives up](Revoked::has_given_up).
     ///
     /// # Errors
     ///
     /// - `ESTALE`: a VM was revoked, or banned.
     /// - `ECANCELED`: a user has given up.
+    /// - `EXDEV`: a VM is one of another function or device.
     /// - `EFAULT`: a buffer cannot be brought back.
     /// - `EINTR`, `ERESTARTSYS`: a signal came in.
     /// - `ENODEV`: the device is being unbound.

@@ -11,9 +11,9 @@ use kernel::{
     },
     time::Jiffies,
 };
-use kernel_ext::dma_fence::{
-    self,
-    Fence, //
+use kernel_ext::{
+    dma_fence::Fence,
+    dma_resv::Guard, //
 };
 
 use super::activity::Mark;
@@ -21,71 +21,116 @@ use super::activity::Mark;
 /// Accesses for which there is room when there are none.
 const MIN_ROOM: usize = 8;
 
-/// Accesses that are not over, with their numbers.
+struct State {
+    /// No more are taken.
+    refused: bool,
+    /// Those that are not over, with their numbers.
+    pending: KVec<(Mark, ARef<Fence>)>,
+}
+
+/// Accesses that are not over.
+///
+/// One is announced with the reservation lock of the VM held, in two steps: [`Accesses::reserve`],
+/// after which [`Accesses::add`] does not fail. So whoever announces it to several VMs, whose locks
+/// he has, announces it to all of them or to none.
 #[pin_data]
 pub(super) struct Accesses {
     #[pin]
-    pending: Mutex<KVec<(Mark, ARef<Fence>)>>,
+    state: Mutex<State>,
 }
 
 impl Accesses {
     /// None.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            pending <- new_mutex!(KVec::new(), "hlrs::Accesses"),
+            state <- new_mutex!(
+                State {
+                    refused: false,
+                    pending: KVec::new(),
+                },
+                "hlrs::Accesses"
+            ),
         })
     }
 
-    /// Adds one that is over when `fence` is signalled. Sleeps (allocates). Fails with `ENOMEM`.
+    /// Makes room for `count`, as long as the reservation lock of the VM is held. Sleeps (allocates).
     ///
-    /// The lock is also taken where fences depend on it: nothing is allocated under it.
-    pub(super) fn add(&self, number: Mark, fence: &Fence) -> Result {
+    /// The own lock is also taken where fences depend on it: nothing is allocated under it. Fails
+    /// with `ESTALE` after [`Accesses::refuse`], `ENOMEM`.
+    pub(super) fn reserve(&self, count: usize) -> Result {
         let mut room = KVec::new();
 
         loop {
-            let mut pending = self.pending.lock();
+            let mut state = self.state.lock();
 
-            pending.retain(|(_, fence)| !fence.is_signaled());
-            if room.capacity() > pending.len() {
+            if state.refused {
+                return Err(ESTALE);
+            }
+            state.pending.retain(|(_, fence)| !fence.is_signaled());
+            if room.capacity() > state.pending.capacity() {
                 // Into the larger vector; the other is freed when the lock is not held any more.
-                core::mem::swap(&mut *pending, &mut room);
+                core::mem::swap(&mut state.pending, &mut room);
                 for old in room.drain_all() {
-                    let _ = pending.push_within_capacity(old);
+                    let _ = state.pending.push_within_capacity(old);
                 }
             }
-            if pending.len() < pending.capacity() {
-                return pending
-                    .push_within_capacity((number, fence.into()))
-                    .map_err(|_| ENOMEM);
+            if state.pending.capacity() - state.pending.len() >= count {
+                return Ok(());
             }
 
-            let needed = 2 * pending.len() + MIN_ROOM;
-            drop(pending);
+            let needed = 2 * state.pending.len() + count.max(MIN_ROOM);
+            drop(state);
             room = KVec::with_capacity(needed, GFP_KERNEL)?;
         }
     }
 
+    /// Adds one that is over when `fence` is signalled. Sleeps.
+    ///
+    /// Fails with `EINVAL` if there is no room, which was to be reserved.
+    pub(super) fn add(&self, number: Mark, fence: &Fence) -> Result {
+        let mut state = self.state.lock();
+
+        state
+            .pending
+            .push_within_capacity((number, fence.into()))
+            .map_err(|_| EINVAL)
+    }
+
+    /// From now on none can be added. `_guard` is that of the VM: nobody is between reserving room
+    /// and adding. Sleeps.
+    pub(super) fn refuse(&self, _guard: &Guard<'_>) {
+        self.state.lock().refused = true;
+    }
+
     /// Whether all that had begun at `mark` are over. Sleeps.
     pub(super) fn have_passed(&self, mark: Mark) -> bool {
-        self.pending
+        self.state
             .lock()
+            .pending
             .iter()
             .all(|(number, fence)| *number > mark || fence.is_signaled())
     }
 
     /// Waits for all that there are, for at most `timeout` jiffies. Sleeps.
+    ///
+    /// Those that take longer are still counted.
     pub(super) fn wait(&self, timeout: Jiffies) {
-        let pending = core::mem::take(&mut *self.pending.lock());
-        let fences = pending.iter().map(|(_, fence)| &**fence);
+        let mut left = timeout;
 
-        // Those that take longer are still counted.
-        if dma_fence::wait_all(fences, false, timeout).is_err() {
-            let mut now = self.pending.lock();
-            let newer = core::mem::replace(&mut *now, pending);
+        loop {
+            let next = self
+                .state
+                .lock()
+                .pending
+                .iter()
+                .find_map(|(_, fence)| (!fence.is_signaled()).then(|| fence.clone()));
+            let Some(fence) = next else {
+                return;
+            };
 
-            for access in newer {
-                // Without memory it is taken for over; nothing begins while others wait here.
-                let _ = now.push(access, GFP_KERNEL);
+            match fence.wait_timeout(false, left) {
+                Ok(rest) => left = rest,
+                Err(_) => return,
             }
         }
     }

@@ -157,6 +157,10 @@ impl Vm {
             (handles.exported.take(), core::mem::take(&mut handles.users))
         };
 
+        // What has been announced until now is waited for below, and nothing is any more: neither
+        // while the others are told, nor after.
+        self.refuse_accesses();
+
         // They hold the VM, but the caller does as well.
         if let Some(exported) = exported {
             exported.revoke();

@@ -233,17 +233,17 @@ impl Vm {
         self.space.table_bytes()
     }
 
-    /// Notes an access by an engine of another driver, which is over when `fence` is signalled.
-    ///
-    /// Sleeps. Fails with `ENOMEM`.
-    pub(super) fn note_access(&self, fence: &Fence) -> Result {
-        self.space.note_access(fence)
+    /// From now on engines of other drivers may begin no access. Takes the reservation lock of the
+    /// address space. Sleeps.
+    pub(super) fn refuse_accesses(&self) {
+        self.space.accesses().refuse(&self.space.resv().lock());
     }
 
     /// Waits for such accesses, no longer than importers get. Sleeps.
     pub(super) fn wait_for_accesses(&self) {
         self.space
-            .wait_for_accesses(msecs_to_jiffies(crate::revoke_timeout_ms()));
+            .accesses()
+            .wait(msecs_to_jiffies(crate::revoke_timeout_ms()));
     }
 
     /// The entries that the MMU reads to translate `va`. Sleeps; does not allocate.

@@ -19,10 +19,8 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    time::Jiffies, //
 };
 use kernel_ext::{
-    dma_fence::Fence,
     dma_resv::Guard,
     drm::{
         gem::WeakRef,
@@ -194,16 +192,9 @@ impl Space {
         self.activity.has_passed(mark) && self.accesses.have_passed(mark)
     }
 
-    /// Notes an access by an engine of another driver, which is over when `fence` is signalled.
-    ///
-    /// Sleeps. Fails with `ENOMEM`.
-    pub(super) fn note_access(&self, fence: &Fence) -> Result {
-        self.accesses.add(self.activity.count(), fence)
-    }
-
-    /// Waits for such accesses, for at most `timeout` jiffies. Sleeps.
-    pub(super) fn wait_for_accesses(&self, timeout: Jiffies) {
-        self.accesses.wait(timeout);
+    /// Accesses by engines of other drivers.
+    pub(super) fn accesses(&self) -> &Accesses {
+        &self.accesses
     }
 
     /// Who it belongs to, for reports.

@@ -28,7 +28,10 @@ use kernel_ext::{
 
 use super::{
     export::vm_of_fd,
-    space::GpuVm,
+    space::{
+        GpuVm,
+        Tree, //
+    },
     Vm, //
 };
 use crate::{
@@ -48,6 +51,8 @@ const GIVE_UP_MS: u32 = 50;
 pub(super) struct User {
     /// Number of the VM's context.
     context: u16,
+    /// What no other VM has, as long as this exists; a context is another VM's one day.
+    identity: Arc<Tree>,
     #[pin]
     vm: Mutex<Option<Arc<Vm>>>,
     /// Who is told that the VM goes. Held while he is told.
@@ -109,13 +114,16 @@ impl VmUser for Registered {
     }
 
     fn is_same_vm(&self, other: &dyn VmUser) -> bool {
-        self.context() == other.context()
+        other
+            .as_any()
+            .downcast_ref::<Self>()
+            .is_some_and(|other| Arc::ptr_eq(&self.0.identity, &other.0.identity))
     }
 
     fn recover(&self) -> bool {
-        let vm = self.0.vm.lock().clone();
-
-        match vm {
+        // Not with a reference of its own: that could become the last one, and what the end of a VM
+        // takes must not be done here.
+        match &*self.0.vm.lock() {
             Some(vm) if !vm.is_banned() => {
                 vm.space().recover();
                 true
@@ -163,9 +171,11 @@ impl Vms for DeviceVms {
         // CAST: Less than 32.
         let context = vm.context() as u16;
         let used = vm.clone();
+        let identity = vm.tree.clone();
         let user = Arc::pin_init(
             pin_init!(User {
                 context,
+                identity,
                 vm <- new_mutex!(Some(used), "hlrs::User::vm"),
                 revoked <- new_mutex!(Some(revoked), "hlrs::User::revoked"),
             }),
@@ -184,7 +194,11 @@ impl Vms for DeviceVms {
             let user = user.as_any().downcast_ref::<Registered>().ok_or(EINVAL)?;
 
             user.0.wait_for_binds()?;
-            vms.push(user.0.vm()?, GFP_KERNEL)?;
+            let vm = user.0.vm()?;
+            if !core::ptr::eq(vm.space().dev(), &*self.0) {
+                return Err(EXDEV);
+            }
+            vms.push(vm, GFP_KERNEL)?;
         }
 
         let mut exec = pin!(Exec::new(Interruptible::Yes));
@@ -208,10 +222,14 @@ impl Vms for DeviceVms {
         }
         locked.reserve_fences(1)?;
 
-        // Revoking waits for what is noted here, and nothing is noted after it has begun.
+        // Revoking waits for what is noted here. It takes the reservation lock to begin: from here to
+        // the end no VM can be revoked, and all note the access or none.
         for vm in &vms {
             vm.check_usable().map_err(|_| ESTALE)?;
-            vm.note_access(fence)?;
+            vm.space().accesses().reserve(vms.len())?;
+        }
+        for vm in &vms {
+            vm.space().accesses().add(vm.activity().count(), fence)?;
         }
         // There is room, as was just seen to.
         locked.add_fence(fence, |_| Some(Usage::Bookkeep))
