@@ -35,9 +35,18 @@ impl ModuleRef {
     ///
     /// `ENODEV`: the module is being unloaded.
     pub fn try_get<M: ModuleMetadata>() -> Result<Self> {
-        let module = this_module::<M>().as_ptr();
-
         // SAFETY: `THIS_MODULE` is valid while code of the module runs.
+        unsafe { Self::try_get_raw(this_module::<M>().as_ptr()) }
+    }
+
+    /// As [`ModuleRef::try_get`], for a module that C code has named.
+    ///
+    /// # Safety
+    ///
+    /// `module` must be null, for code that is built in, or point to a module that is loaded, or
+    /// being unloaded, during the call.
+    pub unsafe fn try_get_raw(module: *mut bindings::module) -> Result<Self> {
+        // SAFETY: By the safety requirements.
         if unsafe { bindings::try_module_get(module) } {
             // INVARIANT: Taken just now.
             Ok(Self(module))

@@ -19,6 +19,7 @@
 //! | [`ioctl`], [`client`], [`fdinfo`] | user space: calls, open files, statistics |
 //! | [`sriov`] | VFs and their memory |
 //! | [`nic`], [`vm_api`] | the driver of the NIC engine; VMs for it |
+//! | [`c_api`] | VMs for drivers in C |
 //! | [`debugfs`] | counters, error injection |
 //!
 //! # Lifetimes
@@ -27,6 +28,7 @@
 //! and the mapping of the registers. The accel device and its buffers live as long as somebody has
 //! them open, mapped or imported; what they then ask of the hardware fails with `ENODEV`.
 
+mod c_api;
 mod client;
 mod debugfs;
 mod device;
