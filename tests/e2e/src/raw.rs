@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ioctls with arguments as they are given, for tests about bad ones.
 
+pub mod consumer;
 pub mod importer;
 pub mod iov;
 pub mod nic;

@@ -25,6 +25,7 @@ mod tools;
 mod unbind;
 mod vfio;
 mod vm;
+mod vmapi;
 mod vmfd;
 mod zero;
 
@@ -79,6 +80,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "vmfd",
             tests: vmfd::tests(),
+        },
+        Suite {
+            name: "vmapi",
+            tests: vmapi::tests(),
         },
         Suite {
             name: "importers",

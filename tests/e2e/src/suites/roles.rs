@@ -27,6 +27,8 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
         ("churn", [first, second, seed]) => super::kill9::churn(first, second, seed),
         ("ordinary", [node]) => super::abi::ordinary(node),
         ("keep", [node]) => super::vmfd::keep(node),
+        ("consume", [node, how, fd, uid]) => super::vmapi::consume(node, how, fd, uid),
+        ("lend", [node, socket]) => super::vmapi::lend(node, socket),
         ("labour", [node, seed]) => super::queue::labour(node, seed),
         ("nic-lend", [node, socket]) => super::niccopy::lend(node, socket),
         ("nic-join", [node, socket]) => super::niccopy::join(node, socket),

@@ -78,7 +78,13 @@ pub fn program(name: &str, arguments: &[&str]) -> Outcome {
 
 /// Unloads the driver and the crate that it uses, at once.
 pub fn unload_now() -> Outcome {
-    for module in ["hlrs_nic", "hlrs_vfio_pci", "hlrs", "dma_buf_ic"] {
+    for module in [
+        "hlrs_nic",
+        "hlrs_test_vm",
+        "hlrs_vfio_pci",
+        "hlrs",
+        "dma_buf_ic",
+    ] {
         if Path::new("/sys/module").join(module).exists() {
             program("rmmod", &[module])?;
         }

@@ -2,6 +2,7 @@
 //! What tests need of the machine that they run on.
 
 pub mod cards;
+pub mod consumer;
 pub mod coredump;
 pub mod driver;
 pub mod importer;
