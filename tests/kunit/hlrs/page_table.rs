@@ -86,7 +86,7 @@ mod suite {
         let mut reserve = Reserve::new();
 
         reserve.map(mapping);
-        let mut update = reserve.allocate(|| memory.alloc())?;
+        let mut update = reserve.allocate(|_| memory.alloc())?;
         tables.map(memory, mapping, &mut update);
         assert!(!update.ran_short());
         Ok(update.finish().0)
@@ -101,7 +101,7 @@ mod suite {
         let mut reserve = Reserve::new();
 
         reserve.unmap(va);
-        let mut update = reserve.allocate(|| memory.alloc())?;
+        let mut update = reserve.allocate(|_| memory.alloc())?;
         tables.unmap(memory, va, &mut update);
         assert!(!update.ran_short());
         Ok(update.finish().0)

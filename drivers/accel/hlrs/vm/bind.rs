@@ -64,7 +64,7 @@ use super::{
         GpuVm,
         Space, //
     },
-    tables::LmemTable,
+    tables::TableSource,
     Vm, //
 };
 use crate::{
@@ -259,12 +259,13 @@ impl Vm {
             places.push(Hold::new()?, GFP_KERNEL)?;
         }
 
+        let mut source = TableSource::new(&dev.lmem);
         Ok(Plan {
             steps,
             change: Change {
                 pool,
                 holds: places,
-                update: reserve.allocate(|| LmemTable::new(&dev.lmem))?,
+                update: reserve.allocate(|left| source.next(left))?,
                 batch: Batch::new()?,
                 writable: false,
                 replaces: false,

@@ -53,7 +53,7 @@ use super::{
         Tree, //
     },
     tables::{
-        LmemTable,
+        TableSource,
         Window, //
     },
 };
@@ -102,7 +102,7 @@ impl Vm {
         id: u32,
         shared: bool,
     ) -> Result<Arc<Self>> {
-        let root = LmemTable::new(&dev.lmem)?;
+        let root = TableSource::new(&dev.lmem).next(1)?;
         let tables = PageTable::new(root)?;
         Window::with(dev, |window| tables.blank(window));
         let context = dev.contexts.take(tables.root())?;

@@ -60,6 +60,7 @@ use super::{
     },
     tables::{
         LmemTable,
+        TableSource,
         Tables,
         Window, //
     },
@@ -411,7 +412,8 @@ pub(super) fn bind_memory(
         })?;
 
         let mut batch = Batch::new()?;
-        let mut update = reserve.allocate(|| LmemTable::new(&dev.lmem))?;
+        let mut source = TableSource::new(&dev.lmem);
+        let mut update = reserve.allocate(|left| source.next(left))?;
         let result = Window::with(vm.dev(), |window| {
             // Mappings that are made meanwhile see the memory, or are seen here.
             vm_bo.with_vas(|linked| {

@@ -24,6 +24,7 @@ use crate::{
     device::DeviceData,
     hw::Hw,
     lmem::{
+        cut,
         Allocation,
         Lmem,
         Placement,
@@ -37,26 +38,54 @@ pub(super) type Tables = PageTable<LmemTable>;
 /// Bytes of an entry.
 const ENTRY_SIZE: usize = 8;
 
+/// Most tables whose memory is allocated at once. It is given back at once, too: the more they are,
+/// the more memory one of them can keep.
+const TABLES_AT_ONCE: usize = 16;
+
 /// LMEM of a table.
 pub(crate) struct LmemTable {
     address: u64,
-    _memory: Allocation,
+    /// Shared with the tables that were allocated at the same time.
+    _memory: Arc<Allocation>,
 }
 
-impl LmemTable {
-    /// Allocates memory for a table. Sleeps. Fails with `ENOSPC` if there is none that the CPU
-    /// reaches, `ENOMEM`.
-    pub(super) fn new(lmem: &Arc<Lmem>) -> Result<Self> {
-        let memory = lmem.alloc(
-            PAGE_SIZE,
-            Alignment::new::<SZ_4K>(),
-            Placement::CpuVisible,
-            true,
-        )?;
+/// Allocates tables, several at a time.
+pub(super) struct TableSource<'a> {
+    lmem: &'a Arc<Lmem>,
+    /// What was allocated last, and how many bytes of it are in use.
+    memory: Option<(Arc<Allocation>, u64)>,
+}
 
-        Ok(Self {
-            address: memory.extents().first().ok_or(ENOSPC)?.start,
-            _memory: memory,
+impl<'a> TableSource<'a> {
+    /// Allocates nothing yet.
+    pub(super) fn new(lmem: &'a Arc<Lmem>) -> Self {
+        Self { lmem, memory: None }
+    }
+
+    /// Memory for a table, the first of `left` that are still to come. Sleeps.
+    ///
+    /// Fails with `ENOSPC` if there is not enough that the CPU reaches, `ENOMEM`.
+    pub(super) fn next(&mut self, left: usize) -> Result<LmemTable> {
+        if let Some(table) = self.next_allocated() {
+            return Ok(table);
+        }
+
+        let size = left.clamp(1, TABLES_AT_ONCE) as u64 * PAGE_SIZE;
+        let page = Alignment::new::<SZ_4K>();
+        let memory = self.lmem.alloc(size, page, Placement::CpuVisible, false)?;
+
+        self.memory = Some((Arc::new(memory, GFP_KERNEL)?, 0));
+        self.next_allocated().ok_or(ENOSPC)
+    }
+
+    fn next_allocated(&mut self) -> Option<LmemTable> {
+        let (memory, used) = self.memory.as_mut()?;
+        let page = cut(memory.extents(), *used, PAGE_SIZE).next()?;
+
+        *used += PAGE_SIZE;
+        Some(LmemTable {
+            address: page.start,
+            _memory: memory.clone(),
         })
     }
 }
@@ -119,3 +148,7 @@ impl Access<LmemTable> for Window<'_> {
             .ok()?
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../../tests/kunit/hlrs/tables.rs"]
+mod tests;

@@ -37,7 +37,7 @@ fn map(
 ) -> (Option<VaRange>, Freed<Page>) {
     let mut reserve = Reserve::new();
     reserve.map(&mapping);
-    let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+    let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
 
     tables.map(memory, &mapping, &mut update);
     assert!(!update.ran_short());
@@ -51,7 +51,7 @@ fn unmap(
 ) -> (Option<VaRange>, Freed<Page>) {
     let mut reserve = Reserve::new();
     reserve.unmap(va);
-    let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+    let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
 
     tables.unmap(memory, va, &mut update);
     assert!(!update.ran_short());
@@ -248,7 +248,7 @@ fn memory_that_runs_out_is_given_back() {
     // Device memory.
     for most in 0..reserve.tables() {
         let mut left = most;
-        let result = reserve.allocate(|| {
+        let result = reserve.allocate(|_| {
             left = left.checked_sub(1).ok_or(ENOSPC)?;
             memory.alloc()
         });
@@ -258,11 +258,11 @@ fn memory_that_runs_out_is_given_back() {
 
     // The CPU's.
     let before = allocations();
-    drop(reserve.allocate(|| memory.alloc()).unwrap());
+    drop(reserve.allocate(|_| memory.alloc()).unwrap());
     let count = allocations() - before;
     for after in 0..count {
         fail_allocation(after);
-        let result = reserve.allocate(|| memory.alloc());
+        let result = reserve.allocate(|_| memory.alloc());
         fail_allocation(u64::MAX);
         assert_eq!(result.err(), Some(ENOMEM));
         assert_eq!(memory.tables(), 0);
@@ -283,7 +283,7 @@ fn without_reserve_nothing_is_mapped() {
     let memory = Memory::default();
     let mut tables = empty(&memory);
     let segments = local(0, 2 * GIB);
-    let nothing = || Reserve::new().allocate(|| memory.alloc()).unwrap();
+    let nothing = || Reserve::new().allocate(|_| memory.alloc()).unwrap();
 
     let mut update = nothing();
     let mapping = Mapping::memory(va(0, PAGE), &segments, 0, true).unwrap();
@@ -296,7 +296,7 @@ fn without_reserve_nothing_is_mapped() {
     let around = Mapping::memory(va(GIB - MIB_2, GIB + MIB_2), &segments, 0, true).unwrap();
     let mut reserve = Reserve::new();
     reserve.map(&Mapping::null(va(0, GIB), true));
-    let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+    let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
     tables.map(&memory, &around, &mut update);
     assert!(update.ran_short());
     drop(update.finish());
@@ -388,7 +388,7 @@ fn tables_that_go_are_reserved_anew() {
         reserve.map(&mapping);
         reserve.unmap(page);
     }
-    let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+    let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
     for _ in 0..3 {
         tables.map(&memory, &mapping, &mut update);
         tables.unmap(&memory, page, &mut update);

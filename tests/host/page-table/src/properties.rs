@@ -172,7 +172,7 @@ impl Run {
 
         let before = self.memory.tables();
         let memory = self.memory.clone();
-        let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+        let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
         assert_eq!(self.memory.tables() - before, reserve.tables());
 
         for (operation, evicted) in operations.iter().zip(evicted) {
@@ -389,7 +389,7 @@ impl Run {
         reserve.unmap(all);
         assert_eq!(reserve.tables(), 0);
         let memory = self.memory.clone();
-        let mut update = reserve.allocate(|| memory.alloc()).unwrap();
+        let mut update = reserve.allocate(|_| memory.alloc()).unwrap();
         self.tables.unmap(&self.memory, all, &mut update);
         let (stale, freed) = update.finish();
         if let Some(stale) = stale {

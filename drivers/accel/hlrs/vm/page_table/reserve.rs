@@ -98,15 +98,19 @@ impl Reserve {
     }
 
     /// Allocates them. `alloc` is called [`Reserve::tables`] times and returns memory for a table;
-    /// what is in it does not matter. Sleeps.
+    /// what is in it does not matter. It is told how many tables for one level are still to come,
+    /// this one included, and may prepare for that. Sleeps.
     ///
     /// Fails with `ENOMEM`, or as `alloc` does. What was allocated is given back then.
-    pub(crate) fn allocate<T>(&self, mut alloc: impl FnMut() -> Result<T>) -> Result<Update<T>> {
+    pub(crate) fn allocate<T>(
+        &self,
+        mut alloc: impl FnMut(usize) -> Result<T>,
+    ) -> Result<Update<T>> {
         let mut update = Update::empty();
 
         for (level, count) in self.count.into_iter().enumerate() {
-            for _ in 0..count {
-                let node = Node::new(alloc()?, level > 0)?;
+            for left in (1..=count).rev() {
+                let node = Node::new(alloc(left)?, level > 0)?;
                 update.spare(level).push(node);
             }
         }
