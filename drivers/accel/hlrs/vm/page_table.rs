@@ -28,8 +28,8 @@
 //!
 //! - Leaves are the largest that virtual address, address and contiguity allow, for each
 //!   operation by itself: what two operations map is never joined.
-//! - A table other than the root has an entry that is valid, unless [`PageTable::clear`] took the
-//!   last one.
+//! - A table other than the root has an entry that is valid, unless [`PageTable::clear`] or
+//!   [`PageTable::vacate`] took the last one.
 //! - The MMU may walk at any time. A table is linked when all its entries have been written, and
 //!   nothing is written to a table that is no longer linked. An address that an operation does
 //!   not cover shows the same before, during and after it, also when a large leaf is split.
@@ -84,6 +84,7 @@ use self::{
         write_run,
         Node, //
     },
+    unmap::Empty,
 };
 
 /// Memory of one table: [`PAGE_SIZE`] bytes of LMEM that are given back when this is dropped.
@@ -154,12 +155,21 @@ impl<T: Table> PageTable<T> {
     }
 
     /// Unmaps, also what is mapped in part of the range only, and takes out the tables that have
-    /// become empty, also those that [`PageTable::clear`] has left.
+    /// become empty, also those that [`PageTable::clear`] and [`PageTable::vacate`] have left.
     ///
     /// `update` must have been reserved for it, since large leaves at the ends of the range may
     /// have to be split. Collects there what was valid before.
     pub(crate) fn unmap(&mut self, memory: &impl Access<T>, va: VaRange, update: &mut Update<T>) {
-        self.root.unmap(LEVELS - 1, va, memory, update);
+        self.root
+            .unmap(LEVELS - 1, va, Empty::Remove, memory, update);
+    }
+
+    /// Unmaps a range instead of mapping it, because its memory was taken away meanwhile.
+    ///
+    /// As [`PageTable::unmap`], but tables that become empty stay, unless the range covers all that
+    /// they translate. [`Reserve::map_any`] relies on it: what is mapped next finds them there.
+    pub(crate) fn vacate(&mut self, memory: &impl Access<T>, va: VaRange, update: &mut Update<T>) {
+        self.root.unmap(LEVELS - 1, va, Empty::Keep, memory, update);
     }
 
     /// Unmaps without splitting leaves or taking out tables, for ranges that are about to be

@@ -307,7 +307,7 @@ impl DriverVm for Space {
                             tables.map(window, &mapping, &mut change.update);
                         }
                         // What was taken away meanwhile is mapped by the next submission.
-                        None => tables.unmap(window, range, &mut change.update),
+                        None => tables.vacate(window, range, &mut change.update),
                     }
                 }
             }

@@ -199,6 +199,21 @@ fn what_is_reserved_is_what_is_needed() {
     }
     assert_eq!(reserve.tables(), 1 + 1 + 2);
     reserve.map_any(va(0, PAGE));
+    assert_eq!(reserve.tables(), 1 + 1 + 2 + 1);
+
+    // Also if it is not known what is mapped. What covers a table may take it out.
+    let mut reserve = Reserve::new();
+    for n in 0..1024 {
+        reserve.map_any(va(n * PAGE, PAGE));
+    }
+    assert_eq!(reserve.tables(), 1 + 1 + 2);
+    let mut reserve = Reserve::new();
+    for _ in 0..4 {
+        reserve.map_any(va(0, MIB_2));
+    }
+    assert_eq!(reserve.tables(), 1 + 1 + 2);
+    reserve.unmap(va(0, GIB));
+    reserve.map_any(va(0, PAGE));
     assert_eq!(reserve.tables(), 1 + 1 + 2 + 3);
 
     // Many pieces are not looked at one by one.

@@ -133,11 +133,13 @@ impl Run {
     /// A bind: a few operations, one invalidation.
     fn bind(&mut self, mut operations: Vec<Operation>, sequential: bool) {
         if sequential {
-            // Neighbours, as a vector of small operations has them.
+            // Neighbours, as a vector of small operations has them, or the same again.
             operations.truncate(1);
             let first = self.va(MIB_2);
             for n in 0..1 + self.random.below(6) {
-                let start = first.start() + n * PAGE;
+                let again = self.random.below(2) == 0;
+                let page = if again { self.random.below(n + 1) } else { n };
+                let start = first.start() + page * PAGE;
                 if let Ok(va) = VaRange::new(start, PAGE) {
                     let view = self.view(start, true);
                     operations.push(match self.random.below(8) {
@@ -150,10 +152,11 @@ impl Run {
         }
 
         let mut reserve = Reserve::new();
-        // Mapping memory that is evicted when the time comes is unmapping.
+        // Memory that is evicted when the time comes is not mapped. In some binds that can be all.
         let mut evicted = Vec::new();
+        let known = if self.random.below(4) == 0 { 1 } else { 8 };
         for operation in &operations {
-            let unknown = self.random.below(8) == 0;
+            let unknown = self.random.below(known) == 0;
             match operation.mapping() {
                 Some(mapping) if unknown && mapping.va().size() < 16 * MIB_2 => {
                     reserve.map_any(mapping.va());
@@ -228,11 +231,18 @@ impl Run {
                     matches!(leaf, Some(leaf) if leaf.size > PAGE && leaf.va != at)
                 };
                 self.splits += u64::from(large(va.start()));
-                self.tables.unmap(&self.memory, *va, update);
+                if evicted {
+                    self.tables.vacate(&self.memory, *va, update);
+                } else {
+                    self.tables.unmap(&self.memory, *va, update);
+                }
                 assert_eq!(allocations, crate::prelude::allocations());
                 self.mirror(&Operation::Unmap(*va));
                 self.cleared
                     .retain(|(start, size)| *start < va.start() || start + size > va.end());
+                if evicted {
+                    self.cleared.push((va.start(), va.size()));
+                }
             }
         }
         self.memory.watch(0, core::iter::empty());

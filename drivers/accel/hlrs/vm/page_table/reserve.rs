@@ -27,7 +27,8 @@ const PARTS_PER_TABLE: u64 = 16;
 pub(crate) struct Reserve {
     /// Tables at each level but that of the root.
     count: [usize; LEVELS - 1],
-    /// For each level the number of a table that is there when the next operation comes.
+    /// For each level the number of a table that is there when the next operation comes; or what
+    /// was reserved for it is.
     present: [Option<u64>; LEVELS - 1],
 }
 
@@ -66,11 +67,23 @@ impl Reserve {
     }
 
     /// Adds a mapping of memory that is not known yet: the range is mapped to something, or
-    /// unmapped.
+    /// [vacated](super::PageTable::vacate).
     pub(crate) fn map_any(&mut self, va: VaRange) {
         for level in 0..LEVELS - 1 {
-            self.count[level] += Found::all(numbers(va, level)).count;
-            self.present[level] = None;
+            let (first, last) = numbers(va, level);
+            let shared = self.present[level] == Some(first);
+
+            self.count[level] += Found::all((first, last)).count - usize::from(shared);
+            // Of the tables that this operation reserves, each is made, or it was there already,
+            // or it is left over; and if the table is there no more, it is left over, too. So the
+            // last one is there for what comes next. One that was reserved before is so only if
+            // it cannot be taken out now: that is what happens to those that a large leaf
+            // replaces, or that have become empty, if the range covers them.
+            self.present[level] = if shared && first == last && covers(va, level, last) {
+                None
+            } else {
+                Some(last)
+            };
         }
     }
 
@@ -123,6 +136,13 @@ fn numbers(va: VaRange, level: usize) -> (u64, u64) {
     let shift = shift(level + 1);
 
     (va.start() >> shift, (va.end() - 1) >> shift)
+}
+
+/// Whether `va` is all that table `number` at `level` translates, or more.
+fn covers(va: VaRange, level: usize, number: u64) -> bool {
+    let shift = shift(level + 1);
+
+    va.start() <= number << shift && (number + 1) << shift <= va.end()
 }
 
 /// Tables that are needed.

@@ -18,12 +18,22 @@ use super::{
     Table, //
 };
 
+/// What becomes of tables that have no valid entry any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Empty {
+    /// They are taken out.
+    Remove,
+    /// They stay, unless all that they translate is unmapped.
+    Keep,
+}
+
 impl<T: Table> Node<T> {
     /// Unmaps `va`, which is within this table.
     pub(super) fn unmap(
         &mut self,
         level: usize,
         va: VaRange,
+        empty: Empty,
         memory: &impl Access<T>,
         update: &mut Update<T>,
     ) {
@@ -33,12 +43,12 @@ impl<T: Table> Node<T> {
 
         if first > last {
             // The range is within one entry and touches neither of its ends.
-            return self.unmap_part(level, va, memory, update);
+            return self.unmap_part(level, va, empty, memory, update);
         }
 
         if va.start() < first {
             let part = VaRange::between(va.start(), first);
-            self.unmap_part(level, part, memory, update);
+            self.unmap_part(level, part, empty, memory, update);
         }
         if first < last {
             // The last address decides: the end may be beyond the table.
@@ -47,7 +57,7 @@ impl<T: Table> Node<T> {
         }
         if last < va.end() {
             let part = VaRange::between(last, va.end());
-            self.unmap_part(level, part, memory, update);
+            self.unmap_part(level, part, empty, memory, update);
         }
     }
 
@@ -56,6 +66,7 @@ impl<T: Table> Node<T> {
         &mut self,
         level: usize,
         va: VaRange,
+        empty: Empty,
         memory: &impl Access<T>,
         update: &mut Update<T>,
     ) {
@@ -63,8 +74,8 @@ impl<T: Table> Node<T> {
         let base = va.start() & !(size(level) - 1);
 
         if let Some(child) = self.child_mut(at) {
-            child.unmap(level - 1, va, memory, update);
-            if child.is_empty() {
+            child.unmap(level - 1, va, empty, memory, update);
+            if empty == Empty::Remove && child.is_empty() {
                 write_run(memory, &self.table, at, 1, 0, 0);
                 self.forget(level, at, at + 1, &mut update.freed);
                 // Also if it was empty before.
@@ -77,7 +88,7 @@ impl<T: Table> Node<T> {
             };
 
             child.fill(level - 1, entry, memory);
-            child.unmap(level - 1, va, memory, update);
+            child.unmap(level - 1, va, empty, memory, update);
             self.forget_leaves(level, at, at + 1);
             self.link(memory, at, child);
         }
