@@ -135,20 +135,40 @@ impl Backing {
     ) -> Result<KVec<Segment>> {
         let mut cut = Cut::new(offset, len);
 
+        if let Self::Imported(import) = self {
+            return import.segments(dev, guard, offset, len);
+        }
+        self.for_each_segment(dev, buffer, guard, |address, len| cut.add(address, len))?;
+        cut.finish()
+    }
+
+    /// Calls `f` with address and length of each segment of `buffer`, in order, until it fails.
+    ///
+    /// As for [`Backing::segments`], without the memory for a list. The last segment may reach
+    /// beyond the end of the buffer. Sleeps; `f` may sleep, too.
+    pub(crate) fn for_each_segment(
+        &self,
+        dev: &BoundDevice<'_>,
+        buffer: &Buffer,
+        guard: &mut Guard<'_>,
+        mut f: impl FnMut(Address, u64) -> Result,
+    ) -> Result {
         match self {
             Self::Lmem(memory) => memory.with(|allocation| {
                 allocation
                     .extents()
                     .iter()
-                    .try_for_each(|extent| cut.add(Address::Lmem(extent.start), extent.len))
-            })?,
+                    .try_for_each(|extent| f(Address::Lmem(extent.start), extent.len))
+            }),
             Self::System(system) => system.with_map(dev, buffer, |map| {
                 map.iter()
-                    .try_for_each(|(address, len)| cut.add(Address::Bus(address), len as u64))
-            })?,
-            Self::Imported(import) => return import.segments(dev, guard, offset, len),
+                    .try_for_each(|(address, len)| f(Address::Bus(address), len as u64))
+            }),
+            Self::Imported(import) => import
+                .segments(dev, guard, 0, buffer.size() as u64)?
+                .iter()
+                .try_for_each(|segment| f(segment.address, segment.len)),
         }
-        cut.finish()
     }
 
     /// The buffer whose memory this is, and where in it this begins: another one for a part of a

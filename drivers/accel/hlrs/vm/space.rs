@@ -377,17 +377,26 @@ fn clear(vm: &GpuVm, range: &Range<u64>, change: &mut Change) -> Result {
 /// The memory of `buffer`, whose lock is held, as engines see it. Sleeps.
 fn memory_of(dev: &BoundDevice<'_>, buffer: &Buffer, guard: &mut Guard<'_>) -> Result<Segments> {
     let mut memory = Segments::new();
+    let mut left = buffer.size() as u64;
 
-    for segment in buffer
+    buffer
         .backing
-        .segments(dev, buffer, guard, 0, buffer.size() as u64)?
-    {
-        let place = match segment.address {
-            Address::Lmem(address) => Place::local(address)?,
-            Address::Bus(address) => Place::bus(address)?,
-            Address::Virtual(_) => return Err(EINVAL),
-        };
-        memory.push(place, segment.len)?;
+        .for_each_segment(dev, buffer, guard, |address, len| {
+            let place = match address {
+                Address::Lmem(address) => Place::local(address)?,
+                Address::Bus(address) => Place::bus(address)?,
+                Address::Virtual(_) => return Err(EINVAL),
+            };
+            let len = len.min(left);
+
+            left -= len;
+            match len {
+                0 => Ok(()),
+                _ => memory.push(place, len),
+            }
+        })?;
+    if left > 0 {
+        return Err(ERANGE);
     }
     Ok(memory)
 }

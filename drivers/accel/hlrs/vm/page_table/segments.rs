@@ -60,9 +60,10 @@ impl Segments {
 
         match self.0.last_mut() {
             // A piece that would end with the address space cannot be continued: what follows
-            // it begins with other bits than those of an address.
+            // it begins with other bits than those of an address. Looked at last, as it is rare
+            // that pieces meet at all.
             Some(last)
-                if last.place.holds(end - before) && last.place.add(start - before) == place =>
+                if last.place.add(start - before) == place && last.place.holds(end - before) =>
             {
                 last.end = end;
             }
