@@ -145,6 +145,20 @@ impl Deferred {
             )
         };
     }
+
+    /// Calls `release` at once, where that is allowed after all.
+    ///
+    /// # Safety
+    ///
+    /// As [`Deferred::queue`], but for the context, which is that of the caller.
+    #[inline(never)]
+    pub(crate) unsafe fn release_now(this: NonNull<Self>) {
+        // SAFETY: By the safety requirements.
+        let module = unsafe { ((*this.as_ptr()).release)(this) };
+
+        // Nothing of the module runs any more on behalf of this item.
+        drop(module);
+    }
 }
 
 /// Sets up the work of a [`Deferred`]. It is a function of its own so that [`run`] is that of this

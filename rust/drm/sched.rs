@@ -59,7 +59,8 @@
 //!   [`Backend::timed_out`] borrow it, never at the same time. When the job has ended, it is
 //!   dropped on a workqueue of its own (see [`deferred`](crate::deferred)), in process context,
 //!   with nothing held. It may hold anything: buffers, the VM, the driver's queue with the
-//!   entity in it.
+//!   entity in it. If that is too slow, [`Backend::try_release`] says which jobs hold nothing
+//!   that matters any more, and are freed without a detour.
 //! - [`Scheduler`] and [`Entity`] may be dropped in any context, in callbacks of fences and in
 //!   those of [`Backend`], too; what takes longer happens on the same workqueue. A job holds the
 //!   module of its [`Backend`].

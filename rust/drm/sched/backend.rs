@@ -72,6 +72,21 @@ pub trait Backend: Sized + 'static {
     /// Functions of different schedulers run side by side, unless the schedulers share an ordered
     /// workqueue for timeouts. C: `timedout_job`.
     fn timed_out(job: TimedOut<'_, Self>) -> Verdict;
+
+    /// Lets go of what a job that has ended holds, and returns whether the data may be dropped at
+    /// once, on the workqueue for submission, by the same call.
+    ///
+    /// That is much cheaper than another workqueue, to which the job goes if this returns `false`
+    /// or is left out. But other jobs wait for that workqueue: neither this function nor dropping
+    /// the data after it has returned `true` may sleep, take locks, or be the end of anything that
+    /// does when it ends. A reference that might be the last one is such a thing;
+    /// [`Arc::into_unique_or_drop`](kernel::sync::Arc::into_unique_or_drop) tells. What belongs to
+    /// this crate may always be dropped: entities, schedulers, fences.
+    ///
+    /// Called once, for jobs that were pushed, whether they have run or not.
+    fn try_release(_job: Pin<&mut Self::Job>) -> bool {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// A job in a function of [`Backend`].

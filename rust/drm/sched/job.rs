@@ -58,6 +58,8 @@ struct Head {
     raw: Opaque<ext_bindings::drm_sched_job>,
     #[pin]
     deferred: Deferred,
+    /// Whether the job may be freed on the workqueue for submission.
+    try_release: Option<unsafe fn(NonNull<Deferred>) -> bool>,
     /// Whether `run_job()` has returned.
     run: Atomic<bool>,
     /// Always there, but for the moment in which the job is freed.
@@ -107,6 +109,11 @@ impl<T: Backend> Inner<T> {
 
         let head = try_pin_init!(Head {
             deferred <- Deferred::new(release::<T>),
+            try_release: if T::HAS_TRY_RELEASE {
+                Some(try_release::<T>)
+            } else {
+                None
+            },
             run: Atomic::new(false),
             module: Some(module),
             _sched: entity.scheduler().clone(),
@@ -179,8 +186,33 @@ pub(super) unsafe extern "C" fn free_job_callback(job: *mut ext_bindings::drm_sc
     let head = job.cast::<Head>();
 
     // SAFETY: The job is at the start of the head. From `ArmedJob` on, nobody owns it but the C
-    // side, which gives it up. `release()` returns the reference on the module.
-    unsafe { Deferred::queue(NonNull::new_unchecked(&raw mut (*head).deferred)) };
+    // side, which gives it up. `release()` returns the reference on the module, and is called
+    // once, here or there.
+    unsafe {
+        let deferred = NonNull::new_unchecked(&raw mut (*head).deferred);
+
+        if (*head).try_release.is_some_and(|f| f(deferred)) {
+            // The C side goes on with the scheduler. That ends on the other workqueue, where this
+            // one is waited for, should the job have had the last reference.
+            Deferred::release_now(deferred);
+        } else {
+            Deferred::queue(deferred);
+        }
+    }
+}
+
+/// Whether the job may be freed at once, see [`Backend::try_release`].
+///
+/// # Safety
+///
+/// `deferred` must be that of a job of `T` that has ended and that nobody owns.
+unsafe fn try_release<T: Backend>(deferred: NonNull<Deferred>) -> bool {
+    // SAFETY: By the safety requirements, it is in the head of a job.
+    let head = unsafe { kernel::container_of!(deferred.as_ptr(), Head, deferred) };
+    let job = head.cast::<Inner<T>>();
+
+    // SAFETY: By the safety requirements nobody else accesses the data, which does not move.
+    T::try_release(unsafe { Pin::new_unchecked(&mut (*job).data) })
 }
 
 /// Frees a job, and returns its reference on the module.

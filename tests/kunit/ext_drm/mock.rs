@@ -5,6 +5,7 @@
 use crate::driver::parent;
 use core::ops::Deref;
 use kernel::{
+    bindings,
     device,
     faux,
     new_spinlock,
@@ -134,6 +135,8 @@ pub(crate) struct Ring {
     pub(crate) prepared: Atomic<u32>,
     /// How many jobs' data was dropped.
     pub(crate) dropped: Atomic<u32>,
+    /// How many of them by the work item that was asked whether they may be.
+    pub(crate) dropped_at_once: Atomic<u32>,
 }
 
 impl Ring {
@@ -152,6 +155,7 @@ impl Ring {
                 early: Atomic::new(0),
                 prepared: Atomic::new(0),
                 dropped: Atomic::new(0),
+                dropped_at_once: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -235,6 +239,16 @@ pub(crate) struct MockJob {
     pub(crate) prepare_time: i64,
     /// What is dropped with the job.
     pub(crate) keep: Option<KBox<dyn Send>>,
+    /// Whether the job may be freed at once.
+    pub(crate) at_once: bool,
+    /// The work item that has asked for that.
+    asked_by: Option<usize>,
+}
+
+/// The work item that is running, 0 if none is.
+fn current_work() -> usize {
+    // SAFETY: No requirements.
+    unsafe { bindings::current_work() }.addr()
 }
 
 impl MockJob {
@@ -254,6 +268,8 @@ impl MockJob {
             prepare: KVec::new(),
             prepare_time: 0,
             keep: None,
+            at_once: false,
+            asked_by: None,
         }
     }
 
@@ -265,6 +281,9 @@ impl MockJob {
 
 impl Drop for MockJob {
     fn drop(&mut self) {
+        if self.asked_by == Some(current_work()) {
+            self.ring.dropped_at_once.fetch_add(1, Relaxed);
+        }
         self.ring.dropped.fetch_add(1, Relaxed);
     }
 }
@@ -328,6 +347,13 @@ impl Backend for Mock {
             return job.no_device();
         }
         job.no_hang()
+    }
+
+    fn try_release(job: Pin<&mut MockJob>) -> bool {
+        let job = job.get_mut();
+
+        job.asked_by = Some(current_work());
+        job.at_once
     }
 }
 

@@ -339,6 +339,39 @@ mod tests {
     }
 
     #[test]
+    fn freed_at_once() -> Result {
+        // What the tests before this one have left behind goes first.
+        sleep(100);
+        deferred::flush();
+        let references = module_references();
+        let (queue, wq) = watched()?;
+        let ring = queue.ring.clone();
+
+        for at_once in [true, false, true] {
+            let mut job = queue.job(0)?;
+            job.data_mut().at_once = at_once;
+            push(&queue.entity, job)?;
+        }
+        check!(wait_for(|| ring.len() == 2));
+        // For each job, and for its hardware fence.
+        check_eq!(module_references(), references + 6);
+        queue.complete(Ok(()))?;
+        queue.complete(Err(EDOM))?;
+        check!(wait_for(|| ring.dropped.load(Relaxed) == 2));
+        check_eq!(ring.dropped_at_once.load(Relaxed), 1);
+
+        // The last one is the end of the scheduler, too.
+        check!(wait_for(|| ring.len() == 1));
+        drop(queue);
+        ring.complete_all(Ok(()));
+        check!(wait_for(|| ring.dropped.load(Relaxed) == 3));
+        check_eq!(ring.dropped_at_once.load(Relaxed), 2);
+        check!(wait_for(|| module_references() == references));
+        check!(has_ended(wq));
+        Ok(())
+    }
+
+    #[test]
     fn holds_module() -> Result {
         // What the tests before this one have left behind goes first.
         sleep(100);
