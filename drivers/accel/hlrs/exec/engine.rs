@@ -37,7 +37,7 @@ static_assert!(MAX_COMMANDS + FRAME <= 1 << ORDER);
 
 /// What a hardware queue is doing.
 struct Running {
-    work: KBox<Work>,
+    work: Work,
     seqno: u64,
     started: Instant<Monotonic>,
     /// Commands that were done before the work was stopped the last time.
@@ -112,7 +112,7 @@ impl Engine {
     ///
     /// Sleeps. If it cannot be started, the work ends with `ENODEV` when the device is gone, `EIO`
     /// otherwise, and that is returned.
-    pub(super) fn start(&mut self, hw: &Hw, work: KBox<Work>) -> Result {
+    pub(super) fn start(&mut self, hw: &Hw, work: Work) -> Result {
         let context = work.queue().context();
 
         match self.try_start(hw, context, &work) {
@@ -128,7 +128,7 @@ impl Engine {
             Err(e) => {
                 let e = if e == ENODEV { ENODEV } else { EIO };
 
-                KBox::into_inner(work).finish(Err(e));
+                work.finish(Err(e));
                 if e != ENODEV {
                     self.restart(hw)?;
                 }
@@ -166,7 +166,7 @@ impl Engine {
         if let Some(running) = self.running.take() {
             running.work.queue().book(result.busy_ns);
             running.work.queue().vm().activity().end(self.index);
-            KBox::into_inner(running.work).finish(Ok(()));
+            running.work.finish(Ok(()));
         }
         true
     }
@@ -226,13 +226,11 @@ impl Engine {
         }
 
         if let Some(running) = self.running.take() {
-            let work = KBox::into_inner(running.work);
-
             if self.unstoppable {
-                work.abandon(error);
+                running.work.abandon(error);
             } else {
-                work.queue().vm().activity().end(self.index);
-                work.finish(Err(error));
+                running.work.queue().vm().activity().end(self.index);
+                running.work.finish(Err(error));
             }
         }
     }

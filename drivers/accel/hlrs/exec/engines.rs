@@ -79,7 +79,7 @@ enum Phase {
 struct State {
     phase: Phase,
     engines: KVec<Engine>,
-    turns: Turns<KBox<Work>>,
+    turns: Turns<Work>,
 }
 
 /// The engines of a function.
@@ -151,16 +151,16 @@ impl Engines {
     /// Has `work` done as soon as it is its turn. Sleeps.
     ///
     /// Its queue has no other work here. The fence of the work tells how it ends, in any case.
-    pub(super) fn run(&self, work: KBox<Work>) {
+    pub(super) fn run(&self, work: Work) {
         let mut state = self.state.lock();
 
         if let Phase::Dead(error) = state.phase {
-            KBox::into_inner(work).finish(Err(error));
+            work.finish(Err(error));
             return;
         }
         if let Err(work) = state.turns.wait(work) {
             // More than one piece of work of a queue: a defect of this driver.
-            KBox::into_inner(work).finish(Err(EIO));
+            work.finish(Err(EIO));
             return;
         }
         self.dispatch(&mut state);
@@ -173,7 +173,7 @@ impl Engines {
                 return;
             };
             if let Err(e) = work.queue().check_usable() {
-                KBox::into_inner(work).finish(Err(e));
+                work.finish(Err(e));
                 continue;
             }
 
@@ -185,7 +185,7 @@ impl Engines {
                 .position(|engine| engine.is_idle() && engine.has_context(context))
                 .or_else(|| engines.clone().position(Engine::is_idle));
             let Some(engine) = index.and_then(|index| state.engines.get_mut(index)) else {
-                KBox::into_inner(work).finish(Err(EIO));
+                work.finish(Err(EIO));
                 return;
             };
 
@@ -346,7 +346,7 @@ impl Engines {
         let mut state = self.state.lock();
 
         while let Some(work) = state.turns.take(|work| is_ours(work)) {
-            KBox::into_inner(work).finish(Err(ECANCELED));
+            work.finish(Err(ECANCELED));
         }
         for engine in state.engines.iter_mut() {
             if engine.work().is_some_and(|(work, _)| is_ours(work)) {
@@ -440,7 +440,7 @@ impl Engines {
             engine.stop(&self.hw, error);
         }
         while let Some(work) = state.turns.next() {
-            KBox::into_inner(work).finish(Err(error));
+            work.finish(Err(error));
         }
     }
 

@@ -243,7 +243,6 @@ impl Queue {
         let ready = Ready {
             commands,
             fence: FenceMemory::new(GFP_KERNEL)?,
-            place: KBox::new_uninit(GFP_KERNEL)?,
         };
         let counted = Pending::new(self.clone());
         let mut job = sched::Job::new(
@@ -285,20 +284,48 @@ impl PinnedDrop for Queue {
 }
 
 /// A job that has not ended, of a queue.
-struct Pending(Arc<Queue>, #[expect(dead_code, reason = "it is there to be dropped")] JobCount);
+struct Pending {
+    /// [`None`] when the job has ended.
+    queue: Option<Arc<Queue>>,
+    ended: bool,
+    _count: JobCount,
+}
 
 impl Pending {
     fn new(queue: Arc<Queue>) -> Self {
         let count = queue.client.count_job();
 
         queue.pending.fetch_add(1, Ordering::Relaxed);
-        Self(queue, count)
+        Self {
+            queue: Some(queue),
+            ended: false,
+            _count: count,
+        }
+    }
+
+    fn queue(&self) -> Result<&Arc<Queue>> {
+        self.queue.as_ref().ok_or(EINVAL)
+    }
+
+    /// The job has ended. Lets go of the queue, unless that would free it; returns whether it did.
+    /// Any context.
+    fn end(&mut self) -> bool {
+        let Some(queue) = self.queue.take() else {
+            return true;
+        };
+
+        if !self.ended {
+            self.ended = true;
+            queue.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.queue = Arc::into_unique_or_drop(queue).map(Arc::from);
+        self.queue.is_none()
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+        self.end();
     }
 }
 
@@ -306,7 +333,6 @@ impl Drop for Pending {
 struct Ready {
     commands: KVec<Command>,
     fence: FenceMemory<EngineFence>,
-    place: KBox<core::mem::MaybeUninit<Work>>,
 }
 
 /// Data of a job.
@@ -324,22 +350,27 @@ impl Backend for Jobs {
 
     fn run_job(job: &mut JobContext<'_, Self>) -> Result<Option<ARef<Fence>>> {
         let job = job.data_mut().get_mut();
-        let queue = &job.queue.0;
+        let queue = job.queue.queue()?;
         let ready = job.ready.take().ok_or(EINVAL)?;
 
         queue.check_usable()?;
         let fence = UniqueFence::new_in(ready.fence, &queue.fences, EngineFence);
         let done = fence.fence();
         let work = Work::new(ready.commands, fence, queue.clone());
-        queue.engines.run(KBox::write(ready.place, work));
+        queue.engines.run(work);
         Ok(Some(done))
     }
 
     fn timed_out(job: TimedOut<'_, Self>) -> Verdict {
-        let queue = &job.data().queue.0;
-
-        queue.engines.look_after(queue);
+        if let Ok(queue) = job.data().queue.queue() {
+            queue.engines.look_after(queue);
+        }
         // If the job failed, its fence has been told, and the engine is ready for others.
         job.no_hang()
+    }
+
+    fn try_release(job: Pin<&mut JobData>) -> bool {
+        // Others have the queue, as a rule, and so all that it holds.
+        job.get_mut().queue.end()
     }
 }

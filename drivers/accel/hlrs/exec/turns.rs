@@ -112,12 +112,6 @@ impl<T: Waits> Turns<T> {
     }
 }
 
-impl<T: Waits> Waits for KBox<T> {
-    fn turn(&self) -> &Turn {
-        (**self).turn()
-    }
-}
-
 impl<T: Waits> Waits for Arc<T> {
     fn turn(&self) -> &Turn {
         (**self).turn()
