@@ -139,11 +139,8 @@ impl Vm {
 
         // Of two that try, one gets to the end of this.
         self.add_export(&exported)?;
-        let file = anon_inode::File::new(Ok::<_, Error>(VmFile(exported.clone())), flags::O_RDWR)
-            .inspect_err(|_| {
-            exported.revoke();
-            self.remove_export(&exported);
-        })?;
+        // If there is no file, what it was to have is dropped, which undoes this.
+        let file = anon_inode::File::new(Ok::<_, Error>(VmFile(exported)), flags::O_RDWR)?;
         Ok(Export { file, fd })
     }
 }
