@@ -55,7 +55,7 @@ pub enum Resv<T: DriverObject> {
 ///
 /// - `obj` is an initialized `struct drm_gem_object` of the device `dev`, with
 ///   `Self::OBJECT_FUNCS`.
-/// - `data` is initialized as long as the reference count of `obj` is not zero.
+/// - `data` and `resv` are initialized as long as the reference count of `obj` is not zero.
 /// - `users` is the number of [`ShmemPages`](super::ShmemPages) of the object, plus one for all
 ///   references together. The memory of the object is freed when it becomes zero.
 #[repr(C)]
@@ -63,7 +63,9 @@ pub enum Resv<T: DriverObject> {
 pub struct Object<T: DriverObject> {
     pub(super) obj: Opaque<bindings::drm_gem_object>,
     users: Refcount,
-    resv: Resv<T>,
+    /// What keeps the reservation object goes with the data, not with the memory: a dma-buf may
+    /// lead to a [`WeakRef`](super::WeakRef) of what was made of it.
+    resv: Opaque<Resv<T>>,
     dev: ARef<Device<T::Driver>>,
     #[pin]
     data: Opaque<T>,
@@ -168,6 +170,7 @@ impl<T: DriverObject> Object<T> {
             // nobody else knows the object, whose data was initialized by `alloc`.
             unsafe {
                 ptr::drop_in_place(this.data.get());
+                ptr::drop_in_place(this.resv.get());
                 bindings::drm_gem_private_object_fini(this.as_raw());
             }
             return Err(e);
@@ -210,9 +213,10 @@ impl<T: DriverObject> Object<T> {
             try_pin_init!(Self {
                 obj: Opaque::zeroed(),
                 users: Refcount::new(1),
-                resv,
                 dev: dev.into(),
                 data <- Opaque::pin_init(data),
+                // The last, as it is not dropped when another fails.
+                resv: Opaque::new(resv),
             }? Error),
             GFP_KERNEL,
         )?;
@@ -377,8 +381,9 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: This was the last user, hence the reference count is zero as well.
         unsafe { bindings::drm_gem_object_release(this.as_ref().as_raw()) };
 
-        // SAFETY: The memory was allocated as a `KBox`, and nobody uses it any more. The data,
-        // which is not dropped with it, was dropped when the reference count became zero.
+        // SAFETY: The memory was allocated as a `KBox`, and nobody uses it any more. The data and
+        // the reservation object, which are not dropped with it, were dropped when the reference
+        // count became zero.
         drop(unsafe { KBox::from_raw(this.as_ptr()) });
     }
 
@@ -393,6 +398,10 @@ impl<T: DriverObject> Object<T> {
 
         // SAFETY: There is no reference left, hence no other user of the data.
         unsafe { ptr::drop_in_place((*this).data.get()) };
+
+        // SAFETY: The reservation object is reached through references and the data only. What is
+        // done with the memory from now on, up to `drm_gem_object_release()`, does not touch it.
+        unsafe { ptr::drop_in_place((*this).resv.get()) };
 
         // SAFETY: `this` is not null. All references together hold one reference to the memory.
         unsafe { Self::put_memory(NonNull::new_unchecked(this)) };

@@ -125,11 +125,14 @@ mod tests {
         drop(obj);
         drop(file);
         assert_eq!(dev.counts.object_drops.get(), 0);
+        // As long as there are references: the data of the dma-buf may hold a weak one.
+        let weak = imported.downgrade();
         drop(imported);
         // SAFETY: No requirements.
         unsafe { bindings::flush_delayed_fput() };
         assert_eq!(dev.counts.object_drops.get(), 1);
         assert_eq!(other.counts.object_drops.get(), 1);
+        assert!(weak.upgrade().is_none());
         Ok(())
     }
 
