@@ -147,21 +147,28 @@ fn copies_of_others_go_on(context: &Context) -> Outcome {
     let dst = pair.dst.buffer(Place::Lmem, 2 * MIB, 0)?;
     // Two more: one of them has the other queue.
     let others = [nic::nic(&node)?, nic::nic(&node)?];
+    // One after the other: a VM has one descriptor at a time.
+    let vms = others
+        .iter()
+        .map(|nic| {
+            let src = nic.register(pair.src.space.vm.export()?)?;
+            let dst = nic.register(pair.dst.space.vm.export()?)?;
+            Ok((nic, src, dst))
+        })
+        .collect::<Outcome<Vec<_>>>()?;
     // Each copy takes long enough to be stopped now and then.
     let _slow = Slow::lmem(&node.address, std::time::Duration::from_nanos(1500))?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| -> Outcome {
-        let copying: Vec<_> = others
+        let copying: Vec<_> = vms
             .iter()
-            .map(|nic| {
-                let (pair, stop) = (&pair, &stop);
+            .map(|(nic, src, dst)| {
+                let stop = &stop;
                 scope.spawn(move || -> Outcome<u32> {
-                    let src = nic.register(pair.src.space.vm.export()?)?;
-                    let dst = nic.register(pair.dst.space.vm.export()?)?;
                     let mut copies = 0;
                     while !stop.load(Ordering::Relaxed) || copies < 3 {
                         let size = 2 * MIB;
-                        nic.copy(&src, BASE, &dst, BASE, size).run(JOB)?;
+                        nic.copy(src, BASE, dst, BASE, size).run(JOB)?;
                         copies += 1;
                     }
                     Ok(copies)
