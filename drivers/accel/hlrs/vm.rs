@@ -5,6 +5,7 @@
 //! - [`object`]: a VM as files know it: its life, binds that wait, bans.
 //! - [`bind`]: mapping and unmapping.
 //! - [`space`]: page tables and mappings, and the steps by which they change.
+//! - [`memory`]: the memory of buffers there, known and taken away.
 //! - [`page_table`]: what the MMU walks.
 //! - [`tables`]: where that is, and how it is written.
 //! - [`context`]: the device's contexts.
@@ -21,6 +22,7 @@ mod context;
 mod export;
 mod handles;
 mod limbo;
+mod memory;
 mod object;
 pub(crate) mod page_table;
 mod report;
@@ -38,14 +40,14 @@ pub(crate) use self::bind::{
     Operation, //
 };
 pub(crate) use self::context::Contexts;
+pub(crate) use self::memory::{
+    evict,
+    evict_weak, //
+};
 pub(crate) use self::object::Vm;
 pub(crate) use self::report::{
     report_page_tables,
     report_vms, //
 };
-pub(crate) use self::space::{
-    evict,
-    evict_weak,
-    GpuVm, //
-};
+pub(crate) use self::space::GpuVm;
 pub(crate) use self::user::DeviceVms;

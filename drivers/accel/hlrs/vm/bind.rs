@@ -51,15 +51,17 @@ use super::{
         Batch,
         Hold, //
     },
+    memory::{
+        make_known,
+        reserve_mapping,
+        Binding, //
+    },
     page_table::{
         Mapping,
         Reserve,
         VaRange, //
     },
     space::{
-        make_known,
-        reserve_mapping,
-        Binding,
         Change,
         GpuVm,
         Space, //
