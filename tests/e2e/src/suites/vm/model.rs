@@ -30,7 +30,7 @@ impl Checksums {
     /// The checksum of pages one after the other, from those of each.
     pub fn of_pages(&self, pages: impl IntoIterator<Item = u32>) -> u32 {
         pages.into_iter().fold(0, |before, page| {
-            let bits = (0..32).filter(|bit| before >> bit & 1 != 0);
+            let bits = (0..32).filter(|bit| (before >> bit) & 1 != 0);
             bits.fold(page, |sum, bit| sum ^ self.shifted[bit])
         })
     }
