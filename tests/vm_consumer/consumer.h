@@ -47,6 +47,7 @@ struct htv_user {
 	struct hlrs_vm_user *vm;
 	u32 delay_ms;
 	bool late;
+	bool leave;
 	/* Under &htv_file.lock */
 	u32 calls, returned;
 };

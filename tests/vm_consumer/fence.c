@@ -41,10 +41,13 @@ static void htv_fence_timeout(struct timer_list *timer)
 	dma_fence_signal(&fence->base);
 }
 
+/* No user stands for any. */
 static bool htv_fence_is_of(const struct htv_fence *fence, const struct htv_user *user)
 {
 	unsigned int i;
 
+	if (!user)
+		return true;
 	for (i = 0; i < fence->count; i++)
 		if (fence->users[i] == user)
 			return true;

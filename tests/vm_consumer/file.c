@@ -194,6 +194,8 @@ void htv_file_clear(struct htv_file *file)
 		if (user)
 			htv_user_gone(user);
 	} while (user);
+	/* What they have left. */
+	htv_fences_signal(file, NULL);
 }
 
 static int htv_release(struct inode *inode, struct file *filp)

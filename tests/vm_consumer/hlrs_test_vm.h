@@ -26,6 +26,8 @@
 #define HLRS_TEST_VM_NO_CALLBACK	(1 << 2)
 /* When the VM is revoked, leave fences to their time instead of signalling them. */
 #define HLRS_TEST_VM_LATE		(1 << 3)
+/* When it is unregistered, leave fences to their time, or to the end of the file. */
+#define HLRS_TEST_VM_LEAVE		(1 << 4)
 
 struct hlrs_test_vm_register {
 	__s32 fd;

@@ -77,7 +77,7 @@ static int htv_register_bound(struct htv_file *file, struct htv_user *user,
 int htv_register(struct htv_file *file, struct hlrs_test_vm_register *args)
 {
 	const u32 known = HLRS_TEST_VM_FOREIGN | HLRS_TEST_VM_NO_OPS | HLRS_TEST_VM_NO_CALLBACK |
-			  HLRS_TEST_VM_LATE;
+			  HLRS_TEST_VM_LATE | HLRS_TEST_VM_LEAVE;
 	struct htv_user *user;
 	int ret = -ENODEV;
 
@@ -90,6 +90,7 @@ int htv_register(struct htv_file *file, struct hlrs_test_vm_register *args)
 	user->file = file;
 	user->delay_ms = args->delay_ms;
 	user->late = args->flags & HLRS_TEST_VM_LATE;
+	user->leave = args->flags & HLRS_TEST_VM_LEAVE;
 
 	down_read(&file->dev->sem);
 	if (file->dev->adev)
@@ -105,6 +106,7 @@ void htv_user_gone(struct htv_user *user)
 {
 	/* There is no engine to stop; the fences tell the VM that it has. */
 	hlrs_vm_unregister(user->vm);
-	htv_fences_signal(user->file, user);
+	if (!user->leave)
+		htv_fences_signal(user->file, user);
 	kfree(user);
 }

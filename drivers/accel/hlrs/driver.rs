@@ -283,6 +283,7 @@ impl pci::Driver for Hlrs {
         // Before the node is unplugged, which waits for those who wait for a job.
         dev.queue.shutdown();
         dev.engines.shutdown();
+        dev.contexts.shutdown();
         prime::revoke_all(dev);
         let _ = dev.hw.disable_events();
     }

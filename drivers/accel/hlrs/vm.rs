@@ -12,6 +12,7 @@
 //! - [`export`]: a VM as a file descriptor; [`user`]: other drivers that take it; [`handles`]: who
 //!   has it.
 //! - [`activity`], [`accesses`], [`limbo`]: what engines may still be using after it was unmapped.
+//! - [`ended`]: what they may still be using after the VM was destroyed.
 //! - [`ban`]: what becomes of a VM in which a job failed.
 
 mod accesses;
@@ -19,6 +20,7 @@ mod activity;
 mod ban;
 mod bind;
 mod context;
+mod ended;
 mod export;
 mod handles;
 mod limbo;

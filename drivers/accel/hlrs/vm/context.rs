@@ -18,9 +18,15 @@ use kernel::{
 };
 use kernel_ext::drm::gpuvm::VmTree;
 
-use super::space::{
-    Space,
-    Tree, //
+use super::{
+    ended::{
+        Ended,
+        Remains, //
+    },
+    space::{
+        Space,
+        Tree, //
+    },
 };
 use crate::{
     hw::{
@@ -46,19 +52,35 @@ pub(crate) struct Contexts {
     /// The mappings of those that are used.
     #[pin]
     trees: Mutex<[Option<Arc<Tree>>; COUNT]>,
+    /// VMs that still have theirs, but no owner.
+    #[pin]
+    ended: Ended,
 }
 
 impl Contexts {
     /// Nobody has a context. Sleeps (allocates). Fails with `ENOMEM`.
     pub(crate) fn new(hw: Arc<Hw>) -> Result<Arc<Self>> {
+        let ended = Ended::new()?;
+
         Arc::pin_init(
             pin_init!(Self {
                 hw,
+                ended <- ended,
                 roots <- new_mutex!([None; COUNT], "hlrs::Contexts"),
                 trees <- new_mutex!([const { None }; COUNT], "hlrs::Contexts::trees"),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Keeps a VM, which nobody has any more, until no engine uses it. Sleeps; does not allocate.
+    pub(super) fn keep_until_idle(&self, remains: KBox<Remains>) {
+        self.ended.add(remains);
+    }
+
+    /// The engines are stopped: nothing is kept for them any more. Sleeps.
+    pub(crate) fn shutdown(&self) {
+        self.ended.shutdown();
     }
 
     /// Takes a context and lets it use the tables that `root` points to.

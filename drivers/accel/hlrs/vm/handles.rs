@@ -23,6 +23,8 @@ const MAX_USERS: usize = 16;
 pub(super) struct Handles {
     /// Nobody can get it any more.
     closed: bool,
+    /// It was taken away from those who had it.
+    revoked: bool,
     exported: Option<Arc<Exported>>,
     users: KVec<Arc<User>>,
     /// Queues of the file.
@@ -34,10 +36,16 @@ impl Handles {
     pub(super) const fn new() -> Self {
         Self {
             closed: false,
+            revoked: false,
             exported: None,
             users: KVec::new(),
             queues: 0,
         }
+    }
+
+    /// Whether the VM was taken away from those who had it.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked
     }
 }
 
@@ -154,6 +162,7 @@ impl Vm {
             let mut handles = self.handles().lock();
 
             handles.closed = true;
+            handles.revoked = true;
             (handles.exported.take(), core::mem::take(&mut handles.users))
         };
 

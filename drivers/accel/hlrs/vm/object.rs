@@ -41,6 +41,7 @@ use super::{
     activity::Activity,
     ban::Ban,
     bind::BindBackend,
+    ended::Remains,
     handles::Handles,
     page_table::{
         PageTable,
@@ -82,6 +83,8 @@ pub(crate) struct Vm {
     #[pin]
     pub(super) handles: Mutex<Handles>,
     pub(super) tree: Arc<Tree>,
+    /// What is left when nobody has it any more.
+    remains: Option<KBox<Remains>>,
     /// The last bind that waits, or has waited, for fences.
     #[pin]
     last_bind: Mutex<Option<ARef<Fence>>>,
@@ -129,10 +132,11 @@ impl Vm {
                 ban: SetOnce::new(),
                 closed: AtomicBool::new(false),
                 tidier <- new_delayed_task!(Tidier(space.clone()), "hlrs_tidy"),
-                space,
                 binds: Entity::new(&scheduler, Priority::Normal)?,
                 handles <- new_mutex!(Handles::new(), "hlrs::Vm::handles"),
+                remains: Some(Remains::new(&space, &tree)?),
                 tree,
+                space,
                 last_bind <- new_mutex!(None, "hlrs::Vm::last_bind"),
             }? Error),
             GFP_KERNEL,
@@ -272,19 +276,23 @@ impl Vm {
 #[pinned_drop]
 impl PinnedDrop for Vm {
     fn drop(self: Pin<&mut Self>) {
-        // Nothing is done in the VM any more: queues, binds that wait and other users hold it.
-        self.tidier.disable();
-        self.space.close();
+        let this = self.project();
 
-        let tree = self.tree.lock().take();
-        if self.space.is_idle() {
-            drop(tree);
-            self.space.deferred_cleanup();
-            self.space.tidy();
-        } else {
-            // An engine that did not stop. What it may still use is never given back.
-            core::mem::forget(tree);
+        // Nothing begins in the VM any more: queues, binds that wait and other users hold it.
+        this.tidier.disable();
+        let Some(remains) = this.remains.take() else {
+            return;
+        };
+
+        if this.space.is_idle() {
+            remains.give_back();
+            return;
         }
+        if this.handles.lock().is_revoked() {
+            // They were waited for, and have to end now. What is not over may use the memory.
+            this.space.close();
+        }
+        this.space.dev().contexts.keep_until_idle(remains);
     }
 }
 

@@ -11,6 +11,7 @@ pub const FOREIGN: u32 = 1 << 0;
 pub const NO_OPS: u32 = 1 << 1;
 pub const NO_CALLBACK: u32 = 1 << 2;
 pub const LATE: u32 = 1 << 3;
+pub const LEAVE: u32 = 1 << 4;
 
 /// `struct hlrs_test_vm_register`
 #[repr(C)]

@@ -26,6 +26,7 @@ use crate::harness::Outcome;
 use crate::harness::Stop;
 use crate::harness::Test;
 use crate::raw::consumer::LATE;
+use crate::raw::consumer::LEAVE;
 use crate::suites::prime::inheritable;
 use crate::system::cards;
 use crate::system::cards::Place;
@@ -46,6 +47,7 @@ pub fn tests() -> Vec<Test> {
         memory_stays_until_the_user_was_told,
         memory_stays_until_accesses_are_over,
         memory_stays_when_it_is_unmapped,
+        memory_stays_when_the_vm_is_destroyed,
         unregistered_before,
         unregistered_after,
         unregistered_meanwhile,
@@ -207,6 +209,49 @@ fn memory_stays_when_it_is_unmapped(_: &Context) -> Outcome {
     wait_until("the memory is free", REACTION, || {
         cards::used(&device).is_ok_and(|used| used < before + SIZE)
     })
+}
+
+/// When nobody has the VM any more.
+fn memory_stays_when_the_vm_is_destroyed(_: &Context) -> Outcome {
+    let (device, consumer, before) = stays()?;
+    let (space, fd) = lent()?;
+    let held = cards::used(&device)? - before;
+    let user = consumer
+        .register_with(&fd, LEAVE, NOW)
+        .map_err(Stop::failed)?;
+    check_eq!(user.access(LONG), Ok(true));
+    check_eq!(user.access(3 * WHILE), Ok(true));
+    check_eq!(user.unregister(), Ok(()));
+    drop(fd);
+    let Space {
+        device: own,
+        mut queue,
+        mut vm,
+        ..
+    } = space;
+    queue.destroy()?;
+    vm.destroy()?;
+    check_errno!(vm.state(), NOENT, "destroyed");
+    check!(cards::used(&device)? >= before + held, "given back at once");
+    let others = Consumer::open(&cards::first_node()?)?;
+    for _ in 0..2 {
+        let other = device.vm().create()?;
+        let next = others.register(other.export()?).map_err(Stop::failed)?;
+        check!(next.context != user.context, "the context was given away");
+        check_eq!(next.unregister(), Ok(()));
+    }
+    drop(own);
+    let context = user.context;
+    nobody_gets_it(&device, before, || {
+        // The end of the file ends what the test has left.
+        drop(consumer);
+        Ok(())
+    })?;
+    let other = device.vm().create()?;
+    let next = others.register(other.export()?).map_err(Stop::failed)?;
+    check_eq!(next.context, context, "the context that became free");
+    check_eq!(next.unregister(), Ok(()));
+    Ok(())
 }
 
 fn unregistered_before(_: &Context) -> Outcome {
