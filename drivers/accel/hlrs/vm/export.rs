@@ -34,20 +34,12 @@ use super::Vm;
 pub(super) struct Exported {
     #[pin]
     vm: Mutex<Option<Arc<Vm>>>,
-    /// Whose descriptor it is.
-    owner: Kuid,
 }
 
 impl Exported {
     /// The VM. Sleeps. Fails with `ENOENT` if the device file was closed.
     pub(super) fn vm(&self) -> Result<Arc<Vm>> {
         self.vm.lock().clone().ok_or(ENOENT)
-    }
-
-    /// Whether the current process may use the VM: it has the credentials of the one that has
-    /// exported it, or the VM is for everybody.
-    pub(super) fn is_for_current(&self, vm: &Vm) -> bool {
-        vm.is_shared() || Kuid::current_euid() == self.owner
     }
 
     /// Takes the VM away. Sleeps.
@@ -132,7 +124,6 @@ impl Vm {
         let exported = Arc::pin_init(
             pin_init!(Exported {
                 vm <- new_mutex!(Some(self.clone()), "hlrs::Exported"),
-                owner: Kuid::current_euid(),
             }),
             GFP_KERNEL,
         )?;
@@ -158,16 +149,21 @@ impl Export {
     }
 }
 
+/// Whether the current process may use a VM that was exported as `file`: it has the effective user
+/// of the one that has exported it, or the VM is for everybody.
+fn is_for_current(file: &anon_inode::File<VmFile>, vm: &Vm) -> bool {
+    vm.is_shared() || Kuid::current_euid() == file.cred().euid()
+}
+
 /// The VM behind a descriptor of the current process, if the process may use it. Sleeps.
 ///
 /// Fails with `EBADF` if there is no such descriptor, `EINVAL` if it is not that of a VM, `ENOENT`
 /// if the device file was closed, `EACCES` if the process may not use it.
 pub(super) fn vm_of_fd(fd: i32) -> Result<Arc<Vm>> {
     let file = anon_inode::File::<VmFile>::from_fd(fd)?;
-    let exported = file.data();
-    let vm = exported.vm()?;
+    let vm = file.data().vm()?;
 
-    if !exported.is_for_current(&vm) {
+    if !is_for_current(&file, &vm) {
         return Err(EACCES);
     }
     Ok(vm)
