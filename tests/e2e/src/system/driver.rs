@@ -105,6 +105,39 @@ pub fn unload() -> Outcome {
     }
 }
 
+/// Loads a module, without its self tests, which take seconds.
+pub fn modprobe(arguments: &[&str]) -> Outcome {
+    let _quiet = NoSelfTests::new();
+    program("modprobe", arguments)
+}
+
+/// Modules do not test themselves when they are loaded.
+struct NoSelfTests(Option<String>);
+
+impl NoSelfTests {
+    const FILTER: &'static str = "/sys/module/kunit/parameters/filter_glob";
+
+    fn new() -> NoSelfTests {
+        let before = std::fs::read_to_string(Self::FILTER).ok();
+        // Where there is no such filter they do.
+        let set = write(Self::FILTER, "none");
+        NoSelfTests(before.filter(|_| set.is_ok()))
+    }
+}
+
+impl Drop for NoSelfTests {
+    fn drop(&mut self) {
+        let Some(before) = &self.0 else { return };
+        let all = match before.trim() {
+            "" | "(null)" => "*",
+            other => other,
+        };
+        if let Err(err) = write(Self::FILTER, all) {
+            println!("the filter of self tests could not be put back: {err}");
+        }
+    }
+}
+
 /// Loads the driver and waits for as many accelerators as there are devices.
 pub fn load(accelerators: usize) -> Outcome {
     load_with(accelerators, &[])
@@ -112,7 +145,7 @@ pub fn load(accelerators: usize) -> Outcome {
 
 /// As [`load`], with module parameters such as `name=value`.
 pub fn load_with(accelerators: usize, parameters: &[&str]) -> Outcome {
-    program("modprobe", &[&["hlrs"], parameters].concat())?;
+    modprobe(&[&["hlrs"], parameters].concat())?;
     wait_until("the nodes of all accelerators", REACTION, || {
         cards::nodes().is_ok_and(|nodes| {
             nodes.len() == accelerators && nodes.iter().all(|node| node.path.exists())

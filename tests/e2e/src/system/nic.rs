@@ -30,35 +30,7 @@ pub fn load() -> Outcome {
 
 /// As [`load`], with module parameters such as `name=value`.
 fn load_with(parameters: &[&str]) -> Outcome {
-    let _quiet = NoSelfTests::new();
-    driver::program("modprobe", &[&["hlrs_nic"], parameters].concat())
-}
-
-/// Modules do not test themselves when they are loaded, which takes seconds.
-struct NoSelfTests(Option<String>);
-
-impl NoSelfTests {
-    const FILTER: &'static str = "/sys/module/kunit/parameters/filter_glob";
-
-    fn new() -> NoSelfTests {
-        let before = std::fs::read_to_string(Self::FILTER).ok();
-        // Where there is no such filter they do.
-        let set = write(Self::FILTER, "none");
-        NoSelfTests(before.filter(|_| set.is_ok()))
-    }
-}
-
-impl Drop for NoSelfTests {
-    fn drop(&mut self) {
-        let Some(before) = &self.0 else { return };
-        let all = match before.trim() {
-            "" | "(null)" => "*",
-            other => other,
-        };
-        if let Err(err) = write(Self::FILTER, all) {
-            println!("the filter of self tests could not be put back: {err}");
-        }
-    }
+    driver::modprobe(&[&["hlrs_nic"], parameters].concat())
 }
 
 /// Removes the module.
