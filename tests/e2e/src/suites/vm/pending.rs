@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use hlrs::BindOp;
+use hlrs::Errno;
 use hlrs::FaultReason;
 use hlrs::FenceStatus;
 
@@ -350,6 +351,10 @@ fn the_end_of_a_vm_with_pending_binds(context: &Context) -> Outcome {
             let bind = vm.bind().map(BASE + n * PAGE, &buffer);
             bind.wait_for(&start).submit()?;
         }
+        let done = file.syncobj()?;
+        let last = vm.bind().map(BASE, &buffer);
+        last.wait_for(&start).signal(&done).submit()?;
+        let done = done.binary().sync_file()?;
         match round % 3 {
             // In a thread, because it may wait for the binds.
             0 => thread::scope(|scope| -> Outcome {
@@ -357,7 +362,15 @@ fn the_end_of_a_vm_with_pending_binds(context: &Context) -> Outcome {
                 thread::sleep(QUIET);
                 timeline.advance(1)?;
                 let ended = destroyed.join();
-                Ok(ended.map_err(|_| Stop::failed("the thread panicked"))??)
+                ended.map_err(|_| Stop::failed("the thread panicked"))??;
+                done.wait(JOB)?;
+                // Not carried out, and that is told.
+                check_eq!(
+                    done.status()?,
+                    FenceStatus::Failed(Errno::CANCELED),
+                    "the bind"
+                );
+                Ok(())
             })?,
             1 => {
                 timeline.advance(1)?;
