@@ -87,6 +87,8 @@ def kernel_command_line(variant, flavour, extra="", *, icount=False, leaks=True)
         # Without slab_debug the allocator keeps allocated objects' addresses in
         # its per-processor arrays, and kmemleak takes these for references.
         words += ["kmemleak=on", "slab_debug=F"] if leaks else ["kmemleak=off"]
+        # Unbinding a device waits for some twenty grace periods, one after the other.
+        words.append("rcupdate.rcu_expedited=1")
     # Under -icount the counter counts instructions, and Linux measures it right.
     rate = None if icount else tsc.khz()
     if rate:
