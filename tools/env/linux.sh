@@ -119,6 +119,13 @@ mark_resume() {
 	if [ -n "$interrupted" ] && [ -d "$resume_part" ]; then echo "$resume_key" >"$resume_part/.resume"; fi
 }
 
+# Fails if the kernel is not there yet.
+use_kernel() {
+	local dir
+	dir=$(kernel_dir "$1")
+	[ -d "$dir" ] && touch "$dir/.used"
+}
+
 build_kernel() {
 	local flavour=$1 dir part key total resumed='' log=$CACHE/logs/kernel-$1.log
 	dir=$(kernel_dir "$flavour")
