@@ -142,7 +142,10 @@ fn mappings_are_torn_down(_: &Context) -> Outcome {
         "the entry of before the reset is still there"
     );
     check_eq!(map.to_vec(0, 6)?, b"before");
-    check!(is_present(map.as_ptr())?, "no entry after it was used again");
+    check!(
+        is_present(map.as_ptr())?,
+        "no entry after it was used again"
+    );
     Ok(())
 }
 

@@ -269,7 +269,10 @@ impl Run<'_> {
         }
         if let Some((va, entry)) = entries.first_key_value() {
             let count = entries.len();
-            check!(false, "{count} pages too many, the first at {va:#x}: {entry:x?}");
+            check!(
+                false,
+                "{count} pages too many, the first at {va:#x}: {entry:x?}"
+            );
         }
         Ok(())
     }
