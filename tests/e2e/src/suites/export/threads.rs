@@ -122,7 +122,7 @@ fn thirty_threads(context: &Context) -> Outcome {
         peer: &b,
         node: &cards::nodes()?[1],
     };
-    let rounds = context.rounds(2, 1000);
+    let rounds = context.rounds(1, 1000);
     std::thread::scope(|scope| -> Outcome {
         let threads: Vec<_> = (1..=THREADS)
             .map(|n| {

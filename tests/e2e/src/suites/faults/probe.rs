@@ -61,7 +61,7 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
     driver::wait_node(address)?;
 
     let (mut refused, mut unnoticed) = (0, 0);
-    for n in choose(total, context, 20) {
+    for n in choose(total, context, 8) {
         driver::unbind(address)?;
         let (result, injected) = injection.run(n, || driver::bind(address))?;
         match result {

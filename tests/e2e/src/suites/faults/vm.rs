@@ -60,7 +60,7 @@ fn address_spaces_and_queues(_: &Context) -> Outcome {
 }
 
 /// After each failure nothing has happened, and after success all.
-fn binding(_: &Context) -> Outcome {
+fn binding(context: &Context) -> Outcome {
     let injection = Injection::new()?;
     let (device, other) = cards::two()?;
     let space = Space::new(&device)?;
@@ -69,7 +69,7 @@ fn binding(_: &Context) -> Outcome {
     let theirs = Place::Visible.create(&other, MIB)?;
     theirs.fill(0, MIB, 0x2)?;
     let empty = space.vm.state()?;
-    for round in 0..2 {
+    for round in 0..context.rounds(1, 3) {
         // Imported anew, so that it is not mapped for the device yet.
         let window = device.import(&theirs.dma_buf().create()?)?;
         let mut before = space.vm.state()?;

@@ -79,12 +79,11 @@ fn every_kind(
     Ok(filled)
 }
 
-fn shows_every_kind(device: &Device, other: &Device, seed: u64) -> Outcome {
+fn shows_every_kind(device: &Device, other: &Device, seed: u64, starts: &[u64]) -> Outcome {
     let mut random = Random::new(seed);
     let kinds = every_kind(device, other, &mut random)?;
     let space = Space::new(device)?;
-    // Aligned to large leaves, and not.
-    for start in [BASE, BASE + 5 * PAGE] {
+    for &start in starts {
         for (n, (what, buffer, bytes)) in kinds.iter().enumerate() {
             let (va, size) = (start + n as u64 * (1 << 30), buffer.size());
             space.vm.map(va, buffer)?;
@@ -121,13 +120,14 @@ fn shows_every_kind(device: &Device, other: &Device, seed: u64) -> Outcome {
 
 fn every_kind_of_memory(context: &Context) -> Outcome {
     let (device, other) = cards::two()?;
-    shows_every_kind(&device, &other, context.seed)
+    // Aligned to large leaves, and not.
+    shows_every_kind(&device, &other, context.seed, &[BASE, BASE + 5 * PAGE])
 }
 
 fn every_kind_of_memory_of_a_virtual_function(context: &Context) -> Outcome {
     let vfs = Vfs::enable(2)?;
     let (device, other) = (vfs.open(1)?, cards::two()?.1);
-    shows_every_kind(&device, &other, context.seed)?;
+    shows_every_kind(&device, &other, context.seed, &[BASE + PAGE])?;
     // The same context of the other functions is another one.
     let (pf, neighbour) = (cards::first()?, vfs.open(2)?);
     let mut spaces = Vec::new();

@@ -368,11 +368,11 @@ fn run(node: &Node, other: &Device, seed: u64, operations: u32) -> Outcome {
 fn random_operations(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let other = cards::two()?.1;
-    run(&node, &other, context.seed, context.rounds(400, 100_000))
+    run(&node, &other, context.seed, context.rounds(120, 100_000))
 }
 
 fn random_operations_of_a_virtual_function(context: &Context) -> Outcome {
     let vfs = Vfs::enable(1)?;
     let (node, other) = (vfs.vf_node(1)?, cards::two()?.1);
-    run(&node, &other, context.seed, context.rounds(100, 20_000))
+    run(&node, &other, context.seed, context.rounds(40, 20_000))
 }
