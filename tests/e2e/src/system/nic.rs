@@ -38,6 +38,12 @@ pub fn unload() -> Outcome {
     driver::program("rmmod", &["hlrs_nic"])
 }
 
+/// As [`unload`], but waits until nothing uses the module any more: a copy in
+/// flight does so for a moment after its files are closed.
+pub fn unload_soon() -> Outcome {
+    wait_until("the NIC's module is unused", REACTION, || unload().is_ok())
+}
+
 /// Name of the auxiliary device of an accelerator's NIC.
 pub fn device(node: &Node) -> String {
     format!("hlrs.nic.{}", node.index)

@@ -367,7 +367,7 @@ fn the_modules_are_unloaded(context: &Context) -> Outcome {
         let (src, dst) = (pair.src.space, pair.dst.space);
         drop((pair.src.vm, pair.dst.vm, pair.nic));
         // The accelerator's own jobs go on meanwhile.
-        nic::unload()?;
+        nic::unload_soon()?;
         drop(slow);
         b.fill(0, SIZE, 0x55)?;
         dst.holds("after the NIC's driver is gone", BASE, SIZE, 0x55)?;
