@@ -67,10 +67,13 @@ impl Revoked for Callback {
     }
 
     fn has_given_up(&self) -> bool {
+        let Some(has_given_up) = self.has_given_up else {
+            return false;
+        };
+
         // SAFETY: As above: called in a call of `hlrs_vm_access()` for the registration, which C
         // does not end meanwhile.
-        self.has_given_up
-            .is_some_and(|has_given_up| unsafe { has_given_up(self.data) })
+        unsafe { has_given_up(self.data) }
     }
 }
 

@@ -174,8 +174,8 @@ struct dma_buf *ext_ic_test_vgem(void)
 	struct drm_mode_create_dumb dumb = { .width = 64, .height = 16, .bpp = 32 };
 	struct drm_prime_handle prime = { .flags = O_RDWR | O_CLOEXEC };
 	/* Where the guest has it, which is not where the kernel looks. */
-	char *argv[] = { "/bin/modprobe", "vgem", NULL };
-	char *envp[] = { "PATH=/usr/bin:/bin:/usr/sbin:/sbin", NULL };
+	char *argv[3] = { "/bin/modprobe", "vgem", NULL };
+	char *envp[2] = { "PATH=/usr/bin:/bin:/usr/sbin:/sbin", NULL };
 	struct file *file;
 	int ret;
 

@@ -345,7 +345,7 @@ impl Engines {
         let is_ours = |work: &Work| core::ptr::eq(&**work.queue(), queue);
         let mut state = self.state.lock();
 
-        while let Some(work) = state.turns.take(|work| is_ours(work)) {
+        while let Some(work) = state.turns.take(&is_ours) {
             work.finish(Err(ECANCELED));
         }
         for engine in state.engines.iter_mut() {
@@ -364,7 +364,7 @@ impl Engines {
             let state = self.state.lock();
             let is_ours = |work: &Work| core::ptr::eq(&**work.queue(), queue);
 
-            !state.turns.iter().any(|work| is_ours(work))
+            !state.turns.iter().any(&is_ours)
                 && !state
                     .engines
                     .iter()
