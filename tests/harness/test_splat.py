@@ -146,6 +146,18 @@ unreferenced object 0xffff888003d57900 (size 64):
         self.assertEqual([time for time, _ in found], [10.0, 11.0])
         self.assertEqual([len(lines) for _, lines in found], [4, 2])
 
+    def test_devices_of_hot_unplug_are_known(self):
+        pci = """unreferenced object 0xffff888003d58000 (size 4096):
+  comm "swapper/0", pid 1, jiffies 4294893046
+  backtrace (crc 0):
+    kmalloc+0x1
+    pci_scan_single_device+0x92/0x320
+    {}+0x11a/0x390
+"""
+        self.assertEqual(leaks(pci.format("pci_scan_slot"), None, 250), [])
+        self.assertEqual(len(leaks(pci.format("other"), None, 250)), 1)
+        self.assertEqual(len(leaks(pci.format("pci_scan_slot") + self.REPORT, None, 250)), 2)
+
     def test_agent_notes_jiffies(self):
         detector = detect("[   12.000000] hlrs-test: jiffies 4294893546")
         self.assertEqual(detector.jiffies, (4294893546, 12.0))

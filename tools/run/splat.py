@@ -52,6 +52,14 @@ _KNOWN = [
 ]
 _KNOWN = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN]
 
+# The same for memory that is leaked.
+_KNOWN_LEAKS = [
+    # pciehp removes VFs before their PF, whose driver then finds none to give
+    # back the references of: a PF that was pulled out with VFs is never freed.
+    (r"pci_scan_single_device\+", r"pci_scan_slot\+"),
+]
+_KNOWN_LEAKS = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN_LEAKS]
+
 _TIME = re.compile(r"^\[\s*(\d+\.\d+)\](?:\[[^]]*\])?\s?(.*)$")
 _MARK = re.compile(r"hlrs-test: (begin|end|jiffies) (.*)$")
 # Requested failures announce themselves, with a stack trace; they are no report.
@@ -69,9 +77,11 @@ class Splat:
 
     def is_known(self):
         """Whether this is a defect of the kernel that no driver can help."""
-        return any(
-            all(any(pattern.search(line) for line in self.lines) for pattern in patterns) for patterns in _KNOWN
-        )
+        return _are_all_in(self.lines, _KNOWN)
+
+
+def _are_all_in(lines, alternatives):
+    return any(all(any(pattern.search(line) for line in lines) for pattern in patterns) for patterns in alternatives)
 
 
 # At the very start: the command line has asked for it. Later it is a failure.
@@ -178,7 +188,7 @@ class Detector:
 
 def leaks(text, jiffies, hz):
     """Splits a kmemleak report into (time, lines), in the time of the log;
-    jiffies is what a Detector noted."""
+    jiffies is what a Detector noted. Known defects of the kernel are left out."""
     known, then = jiffies or (0, 0.0)
     found = []
     for line in text.splitlines():
@@ -190,4 +200,4 @@ def leaks(text, jiffies, hz):
         stamp = re.search(r"jiffies (\d+)", line)
         if stamp:
             found[-1][0] = then + (int(stamp.group(1)) - known) / hz
-    return [(time, lines) for time, lines in found]
+    return [(time, lines) for time, lines in found if not _are_all_in(lines, _KNOWN_LEAKS)]
