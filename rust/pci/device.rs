@@ -57,6 +57,22 @@ pub trait DeviceExt {
         num as u16
     }
 
+    /// Whether the device is part of the system: it was added, and not been removed yet.
+    ///
+    /// May change at any time. A device that was removed is never added again: if it is there now,
+    /// it has been since whatever the caller has read before. Any context.
+    ///
+    /// C: `device_is_registered()`.
+    fn is_registered(&self) -> bool {
+        // SAFETY: The pointer is valid. The bit is written when the device is added and removed;
+        // the C function reads it just so.
+        let registered = unsafe {
+            bindings::kobject::state_in_sysfs_raw(&raw const (*self.as_raw_ptr()).dev.kobj)
+        };
+
+        registered != 0
+    }
+
     /// Whether the device does not answer any more: it was removed, or its link is gone.
     ///
     /// C: `pci_device_is_present()`. Reads configuration space; may not be called in atomic

@@ -209,4 +209,12 @@ impl<I: Importer> Attachment<I> {
         // reference.
         Some(unsafe { CStr::from_char_ptr((*(*(*ica.as_ptr()).match_).type_).name) })
     }
+
+    /// Whether the exporter knows of interconnects, so that what was negotiated is its choice. Any
+    /// context.
+    pub fn has_aware_exporter(&self) -> bool {
+        NonNull::new(self.inner.negotiated.get())
+            // SAFETY: As in `negotiated()`.
+            .is_some_and(|ica| unsafe { !(*ica.as_ptr()).exporter.is_null() })
+    }
 }
