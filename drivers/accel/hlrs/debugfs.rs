@@ -4,6 +4,8 @@
 //!
 //! - `counters`: the device's counters, a line each.
 //! - `exports`: the dma-bufs that were made of buffers of this device, and their importers.
+//! - `imports`: the dma-bufs of others that buffers of this device were made of, and how their memory
+//!   is reached.
 //! - `owner`: who owns the device, and which importers keep others from owning it.
 //! - `vms`: the address spaces: number of the context, bytes that are mapped, bytes of page tables,
 //!   number in the file that has made it, process.
@@ -32,6 +34,7 @@ use crate::{
     prime::{
         self,
         Exports,
+        Imports,
         Ownership, //
     },
     queue::CopyQueue,
@@ -47,6 +50,7 @@ pub(crate) struct Files {
     pub(crate) hw: Arc<Hw>,
     pub(crate) queue: Arc<CopyQueue>,
     pub(crate) exports: Arc<Exports>,
+    pub(crate) imports: Arc<Imports>,
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) contexts: Arc<Contexts>,
 }
@@ -63,6 +67,7 @@ pub(crate) fn directory(dev: &Device, files: Files) -> Result<Directory> {
         Scope::dir(Ok::<_, Error>(files), &name, move |files, dir| {
             dir.read_callback_file(c"counters", files, &show_counters);
             dir.read_callback_file(c"exports", files, &show_exports);
+            dir.read_callback_file(c"imports", files, &show_imports);
             dir.read_callback_file(c"owner", files, &show_owner);
             dir.read_callback_file(c"vms", files, &show_vms);
             dir.read_callback_file(c"page_tables", files, &show_page_tables);
@@ -86,6 +91,10 @@ fn show_counters(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn show_exports(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     prime::report_exports(&files.exports, f)
+}
+
+fn show_imports(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    files.imports.report(f)
 }
 
 fn show_owner(files: &Files, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -40,10 +40,12 @@ use crate::{
     lmem::Lmem,
     prime::{
         Exports,
+        Imports,
         Ownership,
         Sharing, //
     },
     queue::CopyQueue,
+    sriov::Provisioning,
     vm::Contexts, //
 };
 
@@ -77,6 +79,10 @@ pub(crate) struct DeviceData {
     pub(crate) p2p: Option<Arc<p2pdma::Provider>>,
     /// The dma-bufs that buffers of this device were exported as.
     pub(crate) exports: Arc<Exports>,
+    /// The dma-bufs of others that buffers of this device were made of.
+    pub(crate) imports: Arc<Imports>,
+    /// Which VF has which part of LMEM; [`None`] unless this is a PF that can have VFs.
+    pub(crate) provisioning: Option<Arc<Provisioning>>,
     /// Who has the device open, and who owns it.
     pub(crate) ownership: Arc<Ownership>,
     /// Bytes of buffers in system memory.
@@ -106,6 +112,7 @@ impl DeviceData {
         aperture: IoWindow,
         p2p: Option<Arc<p2pdma::Provider>>,
         sharing: Sharing,
+        provisioning: Option<Arc<Provisioning>>,
         system_used: Arc<AtomicU64>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -120,6 +127,8 @@ impl DeviceData {
             aperture,
             p2p,
             exports: sharing.exports,
+            imports: sharing.imports,
+            provisioning,
             ownership: sharing.ownership,
             resetting <- new_mutex!(false, "hlrs::DeviceData::resetting"),
             reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),

@@ -64,7 +64,8 @@ use crate::{
     queue::CopyQueue,
     sriov::{
         Admin,
-        Provisioning, //
+        Provisioning,
+        VfResets, //
     },
     vm::{
         Contexts,
@@ -185,24 +186,14 @@ impl pci::Driver for Hlrs {
             let engines = Engines::new(pdev.as_ref(), hw.clone(), crate::job_timeout_ms())?;
             let stop_engines = ScopeGuard::new(|| engines.shutdown());
 
-            let interrupts = irq::register(
-                pdev,
-                irq::Parties {
-                    hw: hw.clone(),
-                    queue: queue.clone(),
-                    engines: engines.clone(),
-                    contexts: contexts.clone(),
-                    nic: nic_events.clone(),
-                },
-            )?;
-            hw.enable_events()?;
-
+            let sharing = Sharing::new(window)?;
             let sriov = match hw.info.function {
                 Function::Pf if hw.info.total_vfs > 0 => {
                     let provisioning = Provisioning::new(
                         hw.clone(),
                         lmem.clone(),
                         queue.clone(),
+                        sharing.imports.clone(),
                         hw.info.total_vfs,
                     )?;
                     Some(SriovPf {
@@ -213,13 +204,30 @@ impl pci::Driver for Hlrs {
                 _ => None,
             };
 
-            let sharing = Sharing::new(window)?;
+            let vf_resets = match &sriov {
+                Some(sriov) => Some(VfResets::new(&sriov.provisioning)?),
+                None => None,
+            };
+            let interrupts = irq::register(
+                pdev,
+                irq::Parties {
+                    hw: hw.clone(),
+                    queue: queue.clone(),
+                    engines: engines.clone(),
+                    contexts: contexts.clone(),
+                    nic: nic_events.clone(),
+                    vfs: vf_resets,
+                },
+            )?;
+            hw.enable_events()?;
+
             let debugfs = debugfs::directory(
                 pdev.as_ref(),
                 debugfs::Files {
                     hw: hw.clone(),
                     queue: queue.clone(),
                     exports: sharing.exports.clone(),
+                    imports: sharing.imports.clone(),
                     ownership: sharing.ownership.clone(),
                     contexts: contexts.clone(),
                 },
@@ -235,6 +243,7 @@ impl pci::Driver for Hlrs {
                 aperture,
                 p2p,
                 sharing,
+                sriov.as_ref().map(|sriov| sriov.provisioning.clone()),
                 used,
             );
             let drm = drm::UnregisteredDevice::<Hlrs>::new(pdev.as_ref(), data)?;

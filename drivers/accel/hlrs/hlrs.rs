@@ -28,6 +28,8 @@
 //! and the mapping of the registers. The accel device and its buffers live as long as somebody has
 //! them open, mapped or imported; what they then ask of the hardware fails with `ENODEV`.
 
+use kernel::prelude::*;
+
 mod c_api;
 mod client;
 mod debugfs;
@@ -51,8 +53,29 @@ mod sync;
 mod vm;
 pub mod vm_api;
 
-kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
-    type: driver::Hlrs,
+/// The module: the driver, and what has to be there before a device is bound.
+#[pin_data]
+struct HlrsModule {
+    #[pin]
+    _driver: kernel::driver::Registration<kernel_ext::pci::Adapter<driver::Hlrs>>,
+    /// Dropped after the driver is gone.
+    _interconnects: prime::Registrations,
+}
+
+impl kernel::InPlaceModule for HlrsModule {
+    fn init(module: &'static kernel::ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _interconnects: prime::Registrations::new()?,
+            _driver <- kernel::driver::Registration::new(
+                <Self as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+        })
+    }
+}
+
+kernel::prelude::module! {
+    type: HlrsModule,
     name: "hlrs",
     authors: ["hlrs developers"],
     description: "HLRS accelerator",
@@ -76,7 +99,7 @@ kernel::module_driver!(<T>, kernel_ext::pci::Adapter<T>, {
             description: "1: buffers show what their memory held before. For benchmarks only, taints",
         },
     },
-});
+}
 
 kernel_ext::choice_param! {
     /// What becomes of importers that cannot be revoked.

@@ -28,7 +28,10 @@ use kernel::{
     },
 };
 
-use kernel_ext::pci::Interrupts;
+use kernel_ext::{
+    pci::Interrupts,
+    workqueue::DelayedTask, //
+};
 
 use crate::{
     exec::{
@@ -42,6 +45,7 @@ use crate::{
         CopyQueue, //
     },
     regs,
+    sriov::VfResets,
     vm::Contexts, //
 };
 
@@ -56,6 +60,8 @@ pub(crate) struct Parties {
     pub(crate) engines: Arc<Engines>,
     pub(crate) contexts: Arc<Contexts>,
     pub(crate) nic: Arc<nic::Events>,
+    /// On a PF that can have VFs.
+    pub(crate) vfs: Option<Arc<DelayedTask<VfResets>>>,
 }
 
 /// Handler of the event vector.
@@ -92,7 +98,7 @@ impl ThreadedHandler for EventHandler {
             self.handle_reset();
         }
         if events.vf_flr() {
-            self.acknowledge_vf_flr();
+            self.handle_vf_flr();
         }
         if events.quota() {
             dev_warn!(
@@ -116,7 +122,7 @@ impl EventHandler {
         self.to.nic.was_reset();
     }
 
-    fn acknowledge_vf_flr(&self) {
+    fn handle_vf_flr(&self) {
         let bits = self.to.hw.try_with(|bar| {
             let bits = bar.try_read(regs::VF_FLR)?;
             bar.try_write_reg(bits)?;
@@ -125,6 +131,9 @@ impl EventHandler {
 
         if let Ok(bits) = bits {
             dev_dbg!(self.dev, "function level reset of VFs {:#x}\n", bits);
+            if let Some(task) = &self.to.vfs {
+                VfResets::note(task, bits);
+            }
         }
     }
 }

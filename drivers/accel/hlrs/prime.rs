@@ -3,28 +3,41 @@
 //! Buffers shared with other devices, as dma-bufs.
 //!
 //! - [`request`]: making exports, whole and in part.
-//! - [`export`]: what importers of an export get.
-//! - [`import`]: memory of others.
+//! - [`export`]: what importers of an export get; [`access`]: what they may do with it;
+//!   [`admission`]: who becomes one.
+//! - [`interconnect`]: what the PF gets of memory of its VFs.
+//! - [`import`]: memory of others; [`peer`]: its mapping; [`native`]: that of a VF's memory on its
+//!   PF; [`path`]: which way it is used.
+//! - [`imports`]: what a device has imported.
 //! - [`own_imports`]: exports that came back to their device.
 //! - [`state`]: what a device has exported, and whether importers get mappings of it.
 //! - [`revoke`]: taking back what importers have.
 //! - [`owner`]: having a device to oneself, for importers that cannot be revoked.
 //! - [`report`]: what is exported, in debugfs.
 
+mod access;
+mod admission;
 mod export;
 mod import;
+mod imports;
+mod interconnect;
+mod native;
 mod own_imports;
 mod owner;
+mod path;
+mod peer;
 mod report;
 mod request;
 mod revoke;
 mod state;
 
-pub(crate) use self::export::Access;
+pub(crate) use self::access::Access;
 pub(crate) use self::import::{
     import,
     Import, //
 };
+pub(crate) use self::imports::Imports;
+pub(crate) use self::interconnect::Registrations;
 pub(crate) use self::owner::{
     OpenFile,
     Ownership, //

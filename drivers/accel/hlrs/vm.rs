@@ -44,7 +44,8 @@ pub(crate) use self::bind::{
 pub(crate) use self::context::Contexts;
 pub(crate) use self::memory::{
     evict,
-    evict_weak, //
+    evict_weak,
+    expire_weak, //
 };
 pub(crate) use self::object::Vm;
 pub(crate) use self::report::{

@@ -5,7 +5,8 @@
 //! A dma-buf holds the buffer, not the open file. Importers of LMEM get addresses in BAR 2, so that
 //! it must lie in the aperture. They must be able to use peer-to-peer memory, to let go of it when
 //! they are told to, and to reach the BAR; others are refused when they attach. Importers of system
-//! memory get its pages.
+//! memory get its pages. The PF, as an importer of memory of one of its VFs, gets less and needs
+//! less: see [`super::interconnect`].
 
 use core::{
     ops::{
@@ -31,6 +32,7 @@ use kernel::{
 };
 use kernel_ext::{
     dma_buf::{
+        interconnect::ExporterOps,
         DmaBuf,
         ExportedAttachment,
         Exporter,
@@ -51,8 +53,10 @@ use kernel_ext::{
 };
 
 use super::{
+    access::Access,
+    admission::Attached,
+    interconnect,
     own_imports::OwnImports,
-    owner::Pinned,
     state::Blocked, //
 };
 use crate::{
@@ -68,36 +72,13 @@ use crate::{
     },
     lmem::{
         self,
-        Allocation, //
+        Allocation,
+        Cut, //
     },
 };
 
-/// What devices may do with an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Access {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-}
-
-impl Access {
-    /// Fails with `EACCES` unless a mapping with `direction` is allowed.
-    fn check(self, direction: DataDirection) -> Result {
-        let (reads, writes) = match direction {
-            DataDirection::ToDevice => (true, false),
-            DataDirection::FromDevice => (false, true),
-            DataDirection::Bidirectional => (true, true),
-            DataDirection::None => (false, false),
-        };
-
-        if reads && !self.read || writes && !self.write {
-            return Err(EACCES);
-        }
-        Ok(())
-    }
-}
-
 /// Where the memory of an export is.
-enum Memory<'a> {
+pub(super) enum Memory<'a> {
     /// In BAR 2.
     Lmem(&'a LocalMemory, &'a p2pdma::Provider),
     /// In pages.
@@ -213,7 +194,7 @@ impl Export {
     }
 
     /// Its size in bytes.
-    fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.booking.bytes()
     }
 
@@ -262,7 +243,7 @@ impl Export {
 
     /// Where the memory is. Fails with `EINVAL` if it is neither in LMEM nor in pages of ours,
     /// which nobody exports.
-    fn memory(&self) -> Result<Memory<'_>> {
+    pub(super) fn memory(&self) -> Result<Memory<'_>> {
         if let Some(pages) = &self.pages {
             return Ok(Memory::System(pages));
         }
@@ -277,6 +258,19 @@ impl Export {
         self.blocked.is_blocked() || self.buffer.dev().exports.blocked.is_blocked()
     }
 
+    /// The device-local memory of the export, of which `allocation` is the memory.
+    fn extents<'a>(&self, allocation: &'a Allocation) -> Cut<'a> {
+        lmem::cut(allocation.extents(), self.offset, self.size())
+    }
+
+    /// As [`Export::extents`], of which there need not be any: fails with `EINVAL` then. Sleeps.
+    pub(super) fn with_extents<R>(&self, f: impl FnOnce(Cut<'_>) -> Result<R>) -> Result<R> {
+        match self.memory()? {
+            Memory::Lmem(memory, _) => memory.with(|allocation| f(self.extents(allocation))),
+            Memory::System(_) => Err(EINVAL),
+        }
+    }
+
     /// The physical addresses of the export, of which `allocation` is the memory.
     fn ranges<'a>(
         &self,
@@ -285,63 +279,38 @@ impl Export {
     ) -> impl Iterator<Item = PhysRange> + Clone + 'a {
         let base = provider.phys_start();
 
-        lmem::cut(allocation.extents(), self.offset, self.size()).map(move |extent| PhysRange {
+        self.extents(allocation).map(move |extent| PhysRange {
             start: base + extent.start,
             len: extent.len,
         })
+    }
+
+    /// Fails as the maps of all types do if a mapping may not be made. The reservation lock is
+    /// held.
+    pub(super) fn check_map(&self, direction: DataDirection) -> Result {
+        if self.is_blocked() {
+            return Err(ENODEV);
+        }
+        self.access.check(direction)?;
+        self.check_mappings()
+    }
+
+    /// Counts a mapping of `importer`. The reservation lock is held.
+    pub(super) fn add_mapping(&self, importer: &ExportedAttachment<Self>) {
+        self.mappings.fetch_add(1, Ordering::Relaxed);
+        importer.data().add_mapping();
+    }
+
+    /// Undoes [`Export::add_mapping`], after everything that the mapping consisted of has gone.
+    pub(super) fn remove_mapping(&self, importer: &ExportedAttachment<Self>) {
+        importer.data().remove_mapping();
+        self.mappings.fetch_sub(1, Ordering::Release);
     }
 
     /// The range of the export in the pages of the buffer.
     fn page_range(&self) -> Range<usize> {
         // CAST: Buffers are no larger than the address space.
         self.offset as usize..(self.offset + self.size()) as usize
-    }
-
-    /// Whether the importer may attach, and on what condition.
-    fn admit(&self, importer: &NewAttachment) -> Result<Option<Pinned>> {
-        let Memory::Lmem(_, provider) = self.memory()? else {
-            return Ok(None);
-        };
-
-        if !importer.allows_peer2peer() {
-            return self.refuse(importer, "it does not support peer-to-peer memory");
-        }
-        if let Some(reason) = importer.refusal(provider) {
-            return self.refuse(importer, reason.as_str());
-        }
-        if importer.is_revocable() {
-            return Ok(None);
-        }
-        if !crate::pinned_importers_may_attach() {
-            return self.refuse(importer, "it cannot be made to let go of the memory");
-        }
-
-        let pinned = self.buffer.dev().ownership.pin(
-            self.client(),
-            fmt!(
-                "{} bytes held by {} {} process {}",
-                self.size(),
-                importer.driver_name(),
-                importer.device().name(),
-                task::Identity::of_current(),
-            ),
-        )?;
-        match pinned {
-            None => self.refuse(
-                importer,
-                "it cannot be made to let go of the memory, and the device is not owned",
-            ),
-            pinned => Ok(pinned),
-        }
-    }
-
-    fn refuse(&self, importer: &NewAttachment, reason: &str) -> Result<Option<Pinned>> {
-        self.buffer.dev().dbg_ratelimited(fmt!(
-            "{} cannot import the buffer: {}\n",
-            importer.driver_name(),
-            reason
-        ));
-        Err(EOPNOTSUPP)
     }
 }
 
@@ -359,54 +328,21 @@ impl Drop for Export {
     }
 }
 
-/// What is kept of an importer.
-pub(crate) struct Attached {
-    since: Second,
-    process: task::Identity,
-    mappings: AtomicU32,
-    pinned: Option<Pinned>,
-}
-
-impl Attached {
-    /// Since when it is attached.
-    pub(super) fn since(&self) -> Second {
-        self.since
-    }
-
-    /// The process that has made it attach.
-    pub(super) fn process(&self) -> &task::Identity {
-        &self.process
-    }
-
-    /// Number of mappings that it has.
-    pub(super) fn mappings(&self) -> u32 {
-        self.mappings.load(Ordering::Relaxed)
-    }
-
-    /// Whether it cannot be revoked.
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pinned.is_some()
-    }
-}
-
 #[vtable]
 impl Exporter for Export {
     type AttachmentData = Attached;
     const NAME: &'static CStr = c"hlrs";
+
+    fn interconnects() -> Option<&'static ExporterOps<Self>> {
+        Some(interconnect::ops())
+    }
 
     fn attach(&self, importer: &NewAttachment) -> Result<Attached> {
         if self.is_blocked() {
             return Err(ENODEV);
         }
 
-        let pinned = self.admit(importer)?;
-
-        Ok(Attached {
-            since: Second::now(),
-            process: task::Identity::of_current(),
-            mappings: AtomicU32::new(0),
-            pinned,
-        })
+        Attached::new(self, importer)
     }
 
     fn map<'a>(
@@ -415,11 +351,7 @@ impl Exporter for Export {
         importer: &'a ExportedAttachment<Self>,
         direction: DataDirection,
     ) -> Result<SgTable<'a>> {
-        if self.is_blocked() {
-            return Err(ENODEV);
-        }
-        self.access.check(direction)?;
-        self.check_mappings()?;
+        self.check_map(direction)?;
 
         let table = match self.memory()? {
             Memory::Lmem(memory, provider) => memory.with(|allocation| {
@@ -432,8 +364,7 @@ impl Exporter for Export {
             }
         };
 
-        self.mappings.fetch_add(1, Ordering::Relaxed);
-        importer.data().mappings.fetch_add(1, Ordering::Relaxed);
+        self.add_mapping(importer);
         Ok(table)
     }
 
@@ -445,8 +376,7 @@ impl Exporter for Export {
         _direction: DataDirection,
     ) {
         drop(table);
-        importer.data().mappings.fetch_sub(1, Ordering::Relaxed);
-        self.mappings.fetch_sub(1, Ordering::Release);
+        self.remove_mapping(importer);
     }
 
     fn mmap(&self, _dma_buf: &DmaBuf, vma: &VmaNew) -> Result {

@@ -9,10 +9,8 @@ use kernel::{
 use kernel_ext::dma_buf::DmaBuf;
 
 use super::{
-    export::{
-        Access,
-        Export, //
-    },
+    access::Access,
+    export::Export,
     state::Exports, //
 };
 

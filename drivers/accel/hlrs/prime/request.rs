@@ -8,7 +8,6 @@ use core::{
 };
 
 use kernel::{
-    fs::file::flags,
     pci,
     prelude::*,
     sync::{
@@ -25,11 +24,13 @@ use kernel_ext::{
     p2pdma, //
 };
 
-use super::export::{
-    Access,
-    Counted,
-    Export,
-    Parts, //
+use super::{
+    access::Access,
+    export::{
+        Counted,
+        Export,
+        Parts, //
+    },
 };
 use crate::{
     client::Client,
@@ -43,28 +44,6 @@ use crate::{
     },
     lmem::Allocation, //
 };
-
-impl Access {
-    /// What the access mode in the flags of a file allows. Fails with `EINVAL` if it is none.
-    pub(crate) fn from_file_flags(file_flags: u32) -> Result<Self> {
-        let (read, write) = match file_flags & flags::O_ACCMODE {
-            flags::O_RDONLY => (true, false),
-            flags::O_WRONLY => (false, true),
-            flags::O_RDWR => (true, true),
-            _ => return Err(EINVAL),
-        };
-
-        Ok(Self { read, write })
-    }
-
-    fn file_flags(self) -> u32 {
-        match (self.read, self.write) {
-            (true, true) => flags::O_RDWR,
-            (false, true) => flags::O_WRONLY,
-            _ => flags::O_RDONLY,
-        }
-    }
-}
 
 /// Makes a dma-buf of a range of a buffer, for the file of `client`. Sleeps.
 ///

@@ -23,7 +23,10 @@ use kernel_ext::dma_buf::{
     ExportList, //
 };
 
-use super::owner::Ownership;
+use super::{
+    imports::Imports,
+    owner::Ownership, //
+};
 
 /// Why importers get no mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,16 +96,18 @@ impl Exports {
 /// What a device needs to share memory.
 pub(crate) struct Sharing {
     pub(crate) exports: Arc<Exports>,
+    pub(crate) imports: Arc<Imports>,
     pub(crate) ownership: Arc<Ownership>,
 }
 
 impl Sharing {
-    /// Nothing is exported, and nobody has the device open. Sleeps (allocates).
+    /// Nothing is shared, and nobody has the device open. Sleeps (allocates).
     ///
     /// `window` are the physical addresses at which peers access LMEM.
     pub(crate) fn new(window: Range<PhysAddr>) -> Result<Self> {
         Ok(Self {
             exports: Exports::new()?,
+            imports: Imports::new()?,
             ownership: Ownership::new(window)?,
         })
     }

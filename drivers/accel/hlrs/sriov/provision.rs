@@ -7,7 +7,8 @@
 //! quota is made of whole granules, which need not be contiguous, and need not be a power of two.
 //!
 //! The memory is taken from the PF's allocator when VFs are enabled, zeroed by the device, and
-//! given back when they are disabled. Quotas cannot be changed in between.
+//! given back when they are disabled. Quotas cannot be changed in between. Buffers of the PF that
+//! are memory of a VF ([`Imports`]) let go of it before it is given back.
 
 use kernel::{
     new_mutex, pci,
@@ -24,9 +25,12 @@ use kernel_ext::pci::{
     Sriov, //
 };
 
-use super::lmtt::{
-    self,
-    GRANULE, //
+use super::{
+    lmtt::{
+        self,
+        GRANULE, //
+    },
+    record::Record, //
 };
 use crate::{
     hw::{
@@ -35,10 +39,12 @@ use crate::{
     },
     lmem::{
         Allocation,
+        Extent,
         Lmem,
         Placement, //
     },
     ops,
+    prime::Imports,
     queue::CopyQueue, //
 };
 
@@ -46,8 +52,12 @@ use crate::{
 struct Vf {
     /// Bytes set by the administrator; 0 asks for a fair share.
     quota: u64,
-    /// Memory that the VF has now.
-    memory: Option<Allocation>,
+    /// Bytes that the VF has now; 0 if it is not enabled.
+    size: u64,
+    /// Memory that was taken for the VF, and is not ready yet.
+    taken: Option<Allocation>,
+    /// The memory that the VF has now.
+    record: Option<Arc<Record>>,
 }
 
 /// The provisioning record of a PF.
@@ -56,6 +66,7 @@ pub(crate) struct Provisioning {
     hw: Arc<Hw>,
     lmem: Arc<Lmem>,
     queue: Arc<CopyQueue>,
+    imports: Arc<Imports>,
     #[pin]
     vfs: Mutex<KVec<Vf>>,
 }
@@ -66,6 +77,7 @@ impl Provisioning {
         hw: Arc<Hw>,
         lmem: Arc<Lmem>,
         queue: Arc<CopyQueue>,
+        imports: Arc<Imports>,
         total_vfs: u16,
     ) -> Result<Arc<Self>> {
         let mut vfs = KVec::with_capacity(usize::from(total_vfs), GFP_KERNEL)?;
@@ -73,7 +85,9 @@ impl Provisioning {
             vfs.push(
                 Vf {
                     quota: 0,
-                    memory: None,
+                    size: 0,
+                    taken: None,
+                    record: None,
                 },
                 GFP_KERNEL,
             )?;
@@ -84,6 +98,7 @@ impl Provisioning {
                 hw,
                 lmem,
                 queue,
+                imports,
                 vfs <- new_mutex!(vfs, "hlrs::Provisioning"),
             }),
             GFP_KERNEL,
@@ -101,7 +116,17 @@ impl Provisioning {
         let vfs = self.vfs.lock();
         let vf = vfs.get(vf.index()).ok_or(EINVAL)?;
 
-        Ok(vf.memory.as_ref().map_or(vf.quota, Allocation::size))
+        Ok(if vf.size > 0 { vf.size } else { vf.quota })
+    }
+
+    /// The memory of a VF, which is enabled. Sleeps; must be called without a reservation lock.
+    ///
+    /// Fails with `ENODEV` if it is not enabled.
+    pub(crate) fn record(&self, vf: VfId) -> Result<Arc<Record>> {
+        let vfs = self.vfs.lock();
+        let vf = vfs.get(vf.index()).ok_or(ENODEV)?;
+
+        vf.record.clone().ok_or(ENODEV)
     }
 
     /// Sets what a VF, or all with [`None`], gets when VFs are enabled next; 0 is a fair share.
@@ -117,7 +142,7 @@ impl Provisioning {
         }
 
         let mut vfs = self.vfs.lock();
-        if vfs.iter().any(|vf| vf.memory.is_some()) {
+        if vfs.iter().any(|vf| vf.size > 0) {
             return Err(EBUSY);
         }
 
@@ -155,12 +180,24 @@ impl Provisioning {
 
     /// Tells the device again what it may have forgotten in a reset. Sleeps.
     pub(crate) fn restore(&self) -> Result {
-        for (vf, memory) in Self::numbered(&self.vfs.lock()) {
-            if let Some(memory) = &memory.memory {
-                lmtt::program(&self.hw, vf, memory.extents())?;
+        for (number, vf) in Self::numbered(&self.vfs.lock()) {
+            let program = |extents: &[Extent]| lmtt::program(&self.hw, number, extents);
+
+            if let Some(record) = &vf.record {
+                record.with_extents(program).unwrap_or(Ok(()))?;
             }
         }
         Ok(())
+    }
+
+    /// VFs were reset: whatever the PF has of their memory is to be asked for anew. Bit n of `vfs`
+    /// is VF n. Sleeps.
+    pub(crate) fn forget(&self, vfs: u64) {
+        for number in (1..=self.total_vfs()).filter(|n| vfs & (1 << n) != 0) {
+            if let Some(record) = VfId::new(number).and_then(|vf| self.record(vf).ok()) {
+                self.imports.invalidate(&record);
+            }
+        }
     }
 
     fn numbered(vfs: &[Vf]) -> impl Iterator<Item = (VfId, &Vf)> {
@@ -174,14 +211,17 @@ impl Provisioning {
         let vfs = vfs.get_mut(..usize::from(num_vfs)).ok_or(EINVAL)?;
 
         for vf in vfs.iter_mut().filter(|vf| vf.quota > 0) {
-            vf.memory = Some(self.take(vf.quota)?);
+            vf.taken = Some(self.take(vf.quota)?);
         }
         self.take_fair_shares(vfs)?;
 
-        for (vf, memory) in Self::numbered(vfs) {
-            let memory = memory.memory.as_ref().ok_or(ENOSPC)?;
+        for (number, vf) in (1..).filter_map(VfId::new).zip(vfs) {
+            let memory = vf.taken.take().ok_or(ENOSPC)?;
+
             ops::zero_lmem(&self.queue, memory.extents())?;
-            lmtt::program(&self.hw, vf, memory.extents())?;
+            lmtt::program(&self.hw, number, memory.extents())?;
+            vf.size = memory.size();
+            vf.record = Some(Record::new(number, memory, self.lmem.visible_size())?);
         }
         Ok(())
     }
@@ -190,7 +230,7 @@ impl Provisioning {
     ///
     /// Free memory may be too fragmented for the full share; then all get less.
     fn take_fair_shares(&self, vfs: &mut [Vf]) -> Result {
-        let sharers = vfs.iter().filter(|vf| vf.memory.is_none()).count() as u64;
+        let sharers = vfs.iter().filter(|vf| vf.taken.is_none()).count() as u64;
         if sharers == 0 {
             return Ok(());
         }
@@ -209,8 +249,8 @@ impl Provisioning {
                 }
             }
             if taken.len() as u64 == sharers {
-                for vf in vfs.iter_mut().filter(|vf| vf.memory.is_none()) {
-                    vf.memory = taken.pop();
+                for vf in vfs.iter_mut().filter(|vf| vf.taken.is_none()) {
+                    vf.taken = taken.pop();
                 }
                 return Ok(());
             }
@@ -224,18 +264,39 @@ impl Provisioning {
             .alloc(bytes, Alignment::new::<SZ_2M>(), Placement::Any, false)
     }
 
-    /// Takes back the memory of all VFs, which are disabled.
+    /// Takes back the memory of all VFs, which are disabled. Sleeps.
+    ///
+    /// The PF itself uses none of it any more when it is free again. What its engines do not let go
+    /// of in time stays taken until they do.
     fn release(&self) {
-        let mut vfs = self.vfs.lock();
+        for number in (1..=self.total_vfs()).filter_map(VfId::new) {
+            let record = match self.vfs.lock().get_mut(number.index()) {
+                Some(vf) => {
+                    if vf.size > 0 {
+                        // Nothing to be done about an error: the device is gone, and the VFs with
+                        // it.
+                        let _ = lmtt::program(&self.hw, number, &[]);
+                    }
+                    vf.taken = None;
+                    vf.record.take()
+                }
+                None => None,
+            };
 
-        for (vf, memory) in Self::numbered(&vfs) {
-            if memory.memory.is_some() {
-                // Nothing to be done about an error: the device is gone, and the VFs with it.
-                let _ = lmtt::program(&self.hw, vf, &[]);
+            // This takes reservation locks, and waits.
+            if let Some(record) = record {
+                record.close();
+                self.imports.invalidate(&record);
+                if record.wait_for_holds(crate::revoke_timeout_ms()).is_err() {
+                    pr_warn!(
+                        "jobs that use the memory of {} do not end; it is set aside until they do\n",
+                        number
+                    );
+                }
             }
-        }
-        for vf in vfs.iter_mut() {
-            vf.memory = None;
+            if let Some(vf) = self.vfs.lock().get_mut(number.index()) {
+                vf.size = 0;
+            }
         }
     }
 }

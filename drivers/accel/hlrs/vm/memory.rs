@@ -184,6 +184,15 @@ pub(crate) fn evict_weak(buffer: &WeakRef<BufferData>, guard: &Guard<'_>) {
     buffer.dev().contexts.wait_for_changes();
 }
 
+/// Has the address spaces in which `buffer` is mapped ask for its memory again before they run the
+/// next job. What they map stays. `guard` is that of the buffer. Sleeps; does not allocate.
+pub(crate) fn expire_weak(buffer: &WeakRef<BufferData>, guard: &Guard<'_>) {
+    buffer.for_each_vm_bo(|linked: Linked<'_, Space>| {
+        // The guard is that of the buffer, so that this does not fail.
+        let _ = linked.set_evicted(guard, true);
+    });
+}
+
 fn take_away(window: &Window<'_>, linked: &Linked<'_, Space>, guard: &Guard<'_>) {
     // The guard is that of the buffer, so that this does not fail.
     let _ = linked.set_evicted(guard, true);
