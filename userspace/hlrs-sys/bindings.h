@@ -32,6 +32,7 @@ enum hlrs_sys_ioctl {
 	NR(HLRS_QUEUE_DESTROY),
 	NR(HLRS_QUEUE_SUBMIT),
 	NR(HLRS_QUEUE_QUERY),
+	NR(HLRS_MEM_QUERY),
 	/* Of the DRM core, on the same file. VERSION is in lib.rs: it has size_t. */
 	NR(GEM_CLOSE),
 	NR(PRIME_HANDLE_TO_FD),

@@ -413,6 +413,8 @@ impl drm::Driver for Hlrs {
             hlrs_abi::drm_hlrs_queue_submit, 0, ioctl::queue::submit),
         (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_QUEUE_QUERY,
             hlrs_abi::drm_hlrs_queue_query, 0, ioctl::queue::query),
+        (hlrs_abi::drm_hlrs_ioctl_id_DRM_HLRS_MEM_QUERY,
+            hlrs_abi::drm_hlrs_mem_query, 0, ioctl::mem::query),
     }
 
     fn show_fdinfo(_dev: &HlrsDevice, file: &drm::File<ClientFile>, printer: &mut drm::Printer) {

@@ -38,9 +38,14 @@ pub(crate) use self::import::{
 };
 pub(crate) use self::imports::Imports;
 pub(crate) use self::interconnect::Registrations;
+pub(crate) use self::native::Pieces;
 pub(crate) use self::owner::{
     OpenFile,
     Ownership, //
+};
+pub(crate) use self::path::{
+    Path,
+    Reason, //
 };
 pub(crate) use self::report::exports as report_exports;
 pub(crate) use self::request::{

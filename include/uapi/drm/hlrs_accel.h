@@ -29,7 +29,7 @@ extern "C" {
 
 /* Version of this interface; minor grows with every addition. */
 #define DRM_HLRS_ABI_MAJOR	1
-#define DRM_HLRS_ABI_MINOR	2
+#define DRM_HLRS_ABI_MINOR	3
 
 /* Ioctl numbers, relative to DRM_COMMAND_BASE. */
 enum drm_hlrs_ioctl_id {
@@ -52,6 +52,7 @@ enum drm_hlrs_ioctl_id {
 	DRM_HLRS_QUEUE_DESTROY,
 	DRM_HLRS_QUEUE_SUBMIT,
 	DRM_HLRS_QUEUE_QUERY,
+	DRM_HLRS_MEM_QUERY,
 };
 
 #define DRM_IOCTL_HLRS(nr, type) \
@@ -76,6 +77,7 @@ enum drm_hlrs_ioctl_id {
 #define DRM_IOCTL_HLRS_QUEUE_DESTROY	DRM_IOCTL_HLRS(QUEUE_DESTROY, queue_destroy)
 #define DRM_IOCTL_HLRS_QUEUE_SUBMIT	DRM_IOCTL_HLRS(QUEUE_SUBMIT, queue_submit)
 #define DRM_IOCTL_HLRS_QUEUE_QUERY	DRM_IOCTL_HLRS(QUEUE_QUERY, queue_query)
+#define DRM_IOCTL_HLRS_MEM_QUERY	DRM_IOCTL_HLRS(MEM_QUERY, mem_query)
 
 /**
  * struct drm_hlrs_device_query - ask the driver about the device
@@ -993,6 +995,66 @@ struct drm_hlrs_queue_query {
 	 * signalled a job may still be counted
 	 */
 	__u32 pending;
+
+	/** @reserved: must be zero */
+	__u64 reserved[2];
+};
+
+/**
+ * struct drm_hlrs_mem_query - how the memory of a buffer is reached
+ *
+ * A buffer that PRIME has made of a dma-buf of another device is reached over
+ * the bus, by a scatterlist, or natively: if the memory is that of a VF and
+ * the buffer one of its PF, the PF's engines find it inside the device. Which
+ * of the two, is agreed with the exporter when the buffer is made, and does not
+ * change afterwards.
+ *
+ * Making a buffer of a VF's memory on its PF fails with -ERANGE if the exporter
+ * names something beyond the VF's memory or aperture, -E2BIG if he names more
+ * ranges than the buffer has pages, and -EINVAL if they overlap, are not whole
+ * pages, are of another BAR, or have not the size of the buffer together. What
+ * he names later, after he has moved the memory, is checked as well: jobs fail
+ * with these errors then. -ENODEV: the VF is not there any more.
+ *
+ * Errors: -ENOENT, no such handle.
+ */
+struct drm_hlrs_mem_query {
+	/** @extensions: must be zero */
+	__u64 extensions;
+
+	/** @handle: GEM handle */
+	__u32 handle;
+
+	/** @flags: must be zero */
+	__u32 flags;
+
+	/** @size: out, bytes of the buffer */
+	__u64 size;
+
+#define DRM_HLRS_MEM_PATH_OWN	0	/* memory of this function, or system memory that it has allocated */
+#define DRM_HLRS_MEM_PATH_SGT	1	/* imported, by a scatterlist */
+#define DRM_HLRS_MEM_PATH_IOV	2	/* imported, memory of a VF, inside the device */
+	/** @path: out, DRM_HLRS_MEM_PATH_* */
+	__u32 path;
+
+#define DRM_HLRS_MEM_REASON_NONE	0	/* it is no scatterlist */
+#define DRM_HLRS_MEM_REASON_EXPORTER	1	/* the exporter knows of nothing else */
+#define DRM_HLRS_MEM_REASON_IMPORTER	2	/* this function is no PF that can have VFs */
+#define DRM_HLRS_MEM_REASON_UNRELATED	3	/* it is not device memory of a VF of this function */
+	/** @reason: out, why it is a scatterlist, DRM_HLRS_MEM_REASON_* */
+	__u32 reason;
+
+	/** @vf_id: out, number of the VF whose memory it is, from 1; 0 if it is none */
+	__u32 vf_id;
+
+	/** @ranges: out, ranges of the VF's BAR that the exporter has named; 0 while nothing is mapped */
+	__u32 ranges;
+
+	/** @extents: out, contiguous pieces of device memory that these are */
+	__u32 extents;
+
+	/** @pad: must be zero */
+	__u32 pad;
 
 	/** @reserved: must be zero */
 	__u64 reserved[2];

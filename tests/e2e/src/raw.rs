@@ -59,6 +59,7 @@ calls! {
     queue_create(drm_hlrs_queue_create) = DRM_IOCTL_HLRS_QUEUE_CREATE;
     queue_destroy(drm_hlrs_queue_destroy) = DRM_IOCTL_HLRS_QUEUE_DESTROY;
     queue_query(drm_hlrs_queue_query) = DRM_IOCTL_HLRS_QUEUE_QUERY;
+    mem_query(drm_hlrs_mem_query) = DRM_IOCTL_HLRS_MEM_QUERY;
     close(drm_gem_close) = DRM_IOCTL_GEM_CLOSE;
     to_fd(drm_prime_handle) = DRM_IOCTL_PRIME_HANDLE_TO_FD;
     to_handle(drm_prime_handle) = DRM_IOCTL_PRIME_FD_TO_HANDLE;

@@ -31,7 +31,7 @@ impl<T> ::core::fmt::Debug for __IncompleteArrayField<T> {
     }
 }
 pub const DRM_HLRS_ABI_MAJOR: u32 = 1;
-pub const DRM_HLRS_ABI_MINOR: u32 = 2;
+pub const DRM_HLRS_ABI_MINOR: u32 = 3;
 pub const DRM_HLRS_DEVICE_QUERY_INFO: u32 = 0;
 pub const DRM_HLRS_DEVICE_QUERY_MEM_REGIONS: u32 = 1;
 pub const DRM_HLRS_DEVICE_QUERY_ENGINES: u32 = 2;
@@ -83,6 +83,13 @@ pub const DRM_HLRS_COMMAND_FENCE: u32 = 3;
 pub const DRM_HLRS_COMMAND_HANG: u32 = 4;
 pub const DRM_HLRS_MAX_COMMANDS: u32 = 64;
 pub const DRM_HLRS_QUEUE_BANNED: u32 = 1;
+pub const DRM_HLRS_MEM_PATH_OWN: u32 = 0;
+pub const DRM_HLRS_MEM_PATH_SGT: u32 = 1;
+pub const DRM_HLRS_MEM_PATH_IOV: u32 = 2;
+pub const DRM_HLRS_MEM_REASON_NONE: u32 = 0;
+pub const DRM_HLRS_MEM_REASON_EXPORTER: u32 = 1;
+pub const DRM_HLRS_MEM_REASON_IMPORTER: u32 = 2;
+pub const DRM_HLRS_MEM_REASON_UNRELATED: u32 = 3;
 pub const HLRS_NIC_ABI_MAJOR: u32 = 1;
 pub const HLRS_NIC_ABI_MINOR: u32 = 0;
 pub const HLRS_NIC_COPY_EVENTFD: u32 = 1;
@@ -392,6 +399,7 @@ pub const DRM_HLRS_QUEUE_CREATE: drm_hlrs_ioctl_id = 15;
 pub const DRM_HLRS_QUEUE_DESTROY: drm_hlrs_ioctl_id = 16;
 pub const DRM_HLRS_QUEUE_SUBMIT: drm_hlrs_ioctl_id = 17;
 pub const DRM_HLRS_QUEUE_QUERY: drm_hlrs_ioctl_id = 18;
+pub const DRM_HLRS_MEM_QUERY: drm_hlrs_ioctl_id = 19;
 pub type drm_hlrs_ioctl_id = core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -1165,6 +1173,48 @@ const _: () = {
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
+pub struct drm_hlrs_mem_query {
+    pub extensions: __u64,
+    pub handle: __u32,
+    pub flags: __u32,
+    pub size: __u64,
+    pub path: __u32,
+    pub reason: __u32,
+    pub vf_id: __u32,
+    pub ranges: __u32,
+    pub extents: __u32,
+    pub pad: __u32,
+    pub reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of drm_hlrs_mem_query"][::core::mem::size_of::<drm_hlrs_mem_query>() - 64usize];
+    ["Alignment of drm_hlrs_mem_query"][::core::mem::align_of::<drm_hlrs_mem_query>() - 8usize];
+    ["Offset of field: drm_hlrs_mem_query::extensions"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, extensions) - 0usize];
+    ["Offset of field: drm_hlrs_mem_query::handle"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, handle) - 8usize];
+    ["Offset of field: drm_hlrs_mem_query::flags"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, flags) - 12usize];
+    ["Offset of field: drm_hlrs_mem_query::size"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, size) - 16usize];
+    ["Offset of field: drm_hlrs_mem_query::path"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, path) - 24usize];
+    ["Offset of field: drm_hlrs_mem_query::reason"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, reason) - 28usize];
+    ["Offset of field: drm_hlrs_mem_query::vf_id"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, vf_id) - 32usize];
+    ["Offset of field: drm_hlrs_mem_query::ranges"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, ranges) - 36usize];
+    ["Offset of field: drm_hlrs_mem_query::extents"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, extents) - 40usize];
+    ["Offset of field: drm_hlrs_mem_query::pad"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, pad) - 44usize];
+    ["Offset of field: drm_hlrs_mem_query::reserved"]
+        [::core::mem::offset_of!(drm_hlrs_mem_query, reserved) - 48usize];
+};
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct hlrs_nic_query {
     pub extensions: __u64,
     pub abi_major: __u32,
@@ -1334,6 +1384,7 @@ pub const HLRS_SYS_IOCTL_HLRS_QUEUE_CREATE: hlrs_sys_ioctl = 3223872591;
 pub const HLRS_SYS_IOCTL_HLRS_QUEUE_DESTROY: hlrs_sys_ioctl = 3222824016;
 pub const HLRS_SYS_IOCTL_HLRS_QUEUE_SUBMIT: hlrs_sys_ioctl = 3225445457;
 pub const HLRS_SYS_IOCTL_HLRS_QUEUE_QUERY: hlrs_sys_ioctl = 3223872594;
+pub const HLRS_SYS_IOCTL_HLRS_MEM_QUERY: hlrs_sys_ioctl = 3225445459;
 pub const HLRS_SYS_IOCTL_GEM_CLOSE: hlrs_sys_ioctl = 1074291721;
 pub const HLRS_SYS_IOCTL_PRIME_HANDLE_TO_FD: hlrs_sys_ioctl = 3222037549;
 pub const HLRS_SYS_IOCTL_PRIME_FD_TO_HANDLE: hlrs_sys_ioctl = 3222037550;

@@ -128,6 +128,8 @@ pub const DRM_IOCTL_HLRS_QUEUE_DESTROY: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_DESTROY;
 pub const DRM_IOCTL_HLRS_QUEUE_SUBMIT: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_SUBMIT;
 /// Number of the ioctl that takes a [`drm_hlrs_queue_query`].
 pub const DRM_IOCTL_HLRS_QUEUE_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_QUEUE_QUERY;
+/// Number of the ioctl that takes a [`drm_hlrs_mem_query`].
+pub const DRM_IOCTL_HLRS_MEM_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_MEM_QUERY;
 
 /// On the NIC's node: number of the ioctl that takes a [`hlrs_nic_query`].
 pub const HLRS_NIC_IOCTL_QUERY: u32 = HLRS_SYS_IOCTL_HLRS_NIC_QUERY;
@@ -165,7 +167,7 @@ pub const DMA_BUF_SYNC_WRITE: u32 = HLRS_SYS_DMA_BUF_SYNC_WRITE;
 pub const DMA_BUF_SYNC_END: u32 = HLRS_SYS_DMA_BUF_SYNC_END;
 
 /// The number of every ioctl of a node here with its name in C.
-pub const IOCTLS: [(&str, u32); 23] = [
+pub const IOCTLS: [(&str, u32); 24] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", DRM_IOCTL_HLRS_DEVICE_QUERY),
     ("DRM_IOCTL_HLRS_MEM_CREATE", DRM_IOCTL_HLRS_MEM_CREATE),
     (
@@ -188,6 +190,7 @@ pub const IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_HLRS_QUEUE_DESTROY", DRM_IOCTL_HLRS_QUEUE_DESTROY),
     ("DRM_IOCTL_HLRS_QUEUE_SUBMIT", DRM_IOCTL_HLRS_QUEUE_SUBMIT),
     ("DRM_IOCTL_HLRS_QUEUE_QUERY", DRM_IOCTL_HLRS_QUEUE_QUERY),
+    ("DRM_IOCTL_HLRS_MEM_QUERY", DRM_IOCTL_HLRS_MEM_QUERY),
     ("DRM_IOCTL_VERSION", DRM_IOCTL_VERSION),
     ("DRM_IOCTL_GEM_CLOSE", DRM_IOCTL_GEM_CLOSE),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", DRM_IOCTL_PRIME_HANDLE_TO_FD),

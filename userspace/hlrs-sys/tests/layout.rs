@@ -154,6 +154,11 @@ fn pinned() -> Vec<Layout> {
             extensions @ 0 + 8, queue_id @ 8 + 4, state @ 12 + 4, vm_id @ 16 + 4, pending @ 20 + 4,
             reserved @ 24 + 16,
         }
+        drm_hlrs_mem_query: 64 {
+            extensions @ 0 + 8, handle @ 8 + 4, flags @ 12 + 4, size @ 16 + 8, path @ 24 + 4,
+            reason @ 28 + 4, vf_id @ 32 + 4, ranges @ 36 + 4, extents @ 40 + 4, pad @ 44 + 4,
+            reserved @ 48 + 16,
+        }
         hlrs_nic_query: 80 {
             extensions @ 0 + 8, abi_major @ 8 + 4, abi_minor @ 12 + 4, uid @ 16 + 8,
             vf_id @ 24 + 4, max_vms @ 28 + 4, max_copy_size @ 32 + 8, max_pending @ 40 + 4,
@@ -178,7 +183,7 @@ fn pinned() -> Vec<Layout> {
 }
 
 /// Numbers that programs were compiled with.
-const PINNED_IOCTLS: [(&str, u32); 23] = [
+const PINNED_IOCTLS: [(&str, u32); 24] = [
     ("DRM_IOCTL_HLRS_DEVICE_QUERY", 0xc028_6440),
     ("DRM_IOCTL_HLRS_MEM_CREATE", 0xc030_6441),
     ("DRM_IOCTL_HLRS_MEM_MMAP_OFFSET", 0xc028_6442),
@@ -198,6 +203,7 @@ const PINNED_IOCTLS: [(&str, u32); 23] = [
     ("DRM_IOCTL_HLRS_QUEUE_DESTROY", 0xc018_6450),
     ("DRM_IOCTL_HLRS_QUEUE_SUBMIT", 0xc040_6451),
     ("DRM_IOCTL_HLRS_QUEUE_QUERY", 0xc028_6452),
+    ("DRM_IOCTL_HLRS_MEM_QUERY", 0xc040_6453),
     ("DRM_IOCTL_VERSION", 0xc040_6400),
     ("DRM_IOCTL_GEM_CLOSE", 0x4008_6409),
     ("DRM_IOCTL_PRIME_HANDLE_TO_FD", 0xc00c_642d),

@@ -54,6 +54,7 @@ argument! {
     drm_hlrs_queue_destroy => DRM_IOCTL_HLRS_QUEUE_DESTROY,
     drm_hlrs_queue_submit => DRM_IOCTL_HLRS_QUEUE_SUBMIT,
     drm_hlrs_queue_query => DRM_IOCTL_HLRS_QUEUE_QUERY,
+    drm_hlrs_mem_query => DRM_IOCTL_HLRS_MEM_QUERY,
     drm_syncobj_create => DRM_IOCTL_SYNCOBJ_CREATE,
     drm_syncobj_destroy => DRM_IOCTL_SYNCOBJ_DESTROY,
     drm_syncobj_transfer => DRM_IOCTL_SYNCOBJ_TRANSFER,

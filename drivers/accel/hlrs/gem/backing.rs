@@ -30,7 +30,8 @@ use crate::{
     device::BoundDevice,
     prime::{
         Access,
-        Import, //
+        Import,
+        Path, //
     },
     queue::Address, //
 };
@@ -188,6 +189,14 @@ impl Backing {
                 read: true,
                 write: true,
             },
+        }
+    }
+
+    /// How the engines reach the memory. Sleeps; takes the reservation lock of an imported buffer.
+    pub(crate) fn path(&self) -> Path {
+        match self {
+            Self::Imported(import) => import.path(),
+            Self::Lmem(_) | Self::System(_) => Path::Own,
         }
     }
 

@@ -46,6 +46,11 @@ use crate::{
         Submitted,
         Target, //
     },
+    prime::{
+        Path,
+        Pieces,
+        Reason, //
+    },
 };
 
 /// `DRM_IOCTL_HLRS_MEM_CREATE`.
@@ -220,6 +225,51 @@ pub(crate) fn wait(
         .wait_timeout(Usage::Bookkeep, true, jiffies_of(args.timeout_ns))
         .map_err(|e| if e == ETIMEDOUT { ETIME } else { e })?;
     buffer.take_error().map_err(|_| EIO)?;
+    Ok(0)
+}
+
+/// `DRM_IOCTL_HLRS_MEM_QUERY`.
+pub(crate) fn query(
+    dev: &HlrsDevice,
+    args: &mut hlrs_abi::drm_hlrs_mem_query,
+    file: &File,
+) -> Result<u32> {
+    must_be_zero(&[
+        args.extensions,
+        u64::from(args.pad),
+        args.reserved[0],
+        args.reserved[1],
+    ])?;
+    check_flags(args.flags, 0)?;
+
+    let buffer: ARef<Buffer> = Buffer::lookup(file, args.handle)?;
+    let (path, reason, vf, pieces) = match with_device(dev, |_| Ok(buffer.backing.path()))? {
+        Path::Own => (
+            hlrs_abi::DRM_HLRS_MEM_PATH_OWN,
+            None,
+            None,
+            Pieces::default(),
+        ),
+        Path::Sgt(reason) => (
+            hlrs_abi::DRM_HLRS_MEM_PATH_SGT,
+            Some(reason),
+            None,
+            Pieces::default(),
+        ),
+        Path::Iov(vf, pieces) => (hlrs_abi::DRM_HLRS_MEM_PATH_IOV, None, Some(vf), pieces),
+    };
+
+    args.size = buffer.size() as u64;
+    args.path = path;
+    args.reason = match reason {
+        None => hlrs_abi::DRM_HLRS_MEM_REASON_NONE,
+        Some(Reason::Exporter) => hlrs_abi::DRM_HLRS_MEM_REASON_EXPORTER,
+        Some(Reason::Importer) => hlrs_abi::DRM_HLRS_MEM_REASON_IMPORTER,
+        Some(Reason::Unrelated) => hlrs_abi::DRM_HLRS_MEM_REASON_UNRELATED,
+    };
+    args.vf_id = vf.map_or(0, |vf| u32::from(vf.number()));
+    // CAST: No more than LMEM has pages.
+    (args.ranges, args.extents) = (pieces.ranges as u32, pieces.extents as u32);
     Ok(0)
 }
 

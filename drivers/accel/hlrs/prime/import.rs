@@ -19,6 +19,7 @@ use kernel_ext::{
 use super::{
     access::Access,
     export::Export,
+    path::Path,
     peer::Peer, //
 };
 use crate::{
@@ -51,6 +52,14 @@ impl Import {
     /// What the engine may do with the memory.
     pub(crate) fn access(&self) -> Access {
         self.access
+    }
+
+    /// How the memory is reached. Takes the reservation lock.
+    pub(crate) fn path(&self) -> Path {
+        match &self.source {
+            Source::Peer(peer) => peer.path(),
+            Source::Own(_) => Path::Own,
+        }
     }
 
     /// Tells those who may take the memory back what buffer it became. Sleeps (allocates).

@@ -24,6 +24,8 @@ pub(crate) enum Reason {
 /// How the engines of this function reach the memory of a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Path {
+    /// It is memory of this function, or system memory that was allocated here.
+    Own,
     /// By a scatterlist: over the bus.
     Sgt(Reason),
     /// It is memory of a VF of this device, and used where it is.
@@ -33,6 +35,7 @@ pub(crate) enum Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Own => f.write_str("own"),
             Self::Sgt(Reason::Exporter) => f.write_str("sgt: exporter offers no interconnect"),
             Self::Sgt(Reason::Importer) => f.write_str("sgt: this function has no VFs"),
             Self::Sgt(Reason::Unrelated) => {

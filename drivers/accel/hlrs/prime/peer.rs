@@ -314,6 +314,11 @@ impl Peer {
         Ok(())
     }
 
+    /// How the memory is reached. Takes the reservation lock.
+    pub(super) fn path(&self) -> Path {
+        path(&self.attachment, &self.shared)
+    }
+
     /// Maps the memory if it is not, and calls `f` for its ranges: address and length. Sleeps.
     ///
     /// Fails with the errors of the exporter, of [`Native::extents`] and of `f`.

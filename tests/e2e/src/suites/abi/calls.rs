@@ -110,7 +110,7 @@ fn unknown_numbers(_: &Context) -> Outcome {
     let address = argument.as_mut_ptr() as usize;
     let number = |nr: u32, size: u32| (3 << 30) | (size << 16) | (u32::from(b'd') << 8) | nr;
     // From after the last one of ours to the end of the range of drivers.
-    for nr in 0x40 + sys::DRM_HLRS_QUEUE_QUERY + 1..0xa0 {
+    for nr in 0x40 + sys::DRM_HLRS_MEM_QUERY + 1..0xa0 {
         // SAFETY: the argument has room for the encoded size.
         let refused = unsafe { raw::at(&device, number(nr, 64), address) };
         check_errno!(refused, INVAL, "ioctl number {nr:#x}");

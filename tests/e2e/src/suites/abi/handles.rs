@@ -98,6 +98,11 @@ fn every_operation(device: &hlrs::Device, handle: u32, own: u32) -> Outcome {
         ..Default::default()
     };
     check_errno!(raw::wait(device, &mut wait), NOENT);
+    let mut query = sys::drm_hlrs_mem_query {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::mem_query(device, &mut query), NOENT);
     let mut prime = sys::drm_prime_handle {
         handle,
         flags: 0,
