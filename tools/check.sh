@@ -77,7 +77,7 @@ check_clippy() {
 # "Kbuild" as a word; the SPDX comment of programs that are not the kernel's;
 # exports of Rust symbols, and %pA, which is for callers from Rust.
 check_checkpatch() {
-	matching '^(rust|drivers|include|tests/kunit|tests/importer|tests/vm_consumer|tests/e2e|tools/bench)/.*\.[ch]$|(^|/)Kbuild$' |
+	matching '^(rust|drivers|include|tests/kunit|tests/(im|ex)porter|tests/vm_consumer|tests/e2e|tools/bench)/.*\.[ch]$|(^|/)Kbuild$' |
 		xargs -r perl "$linux/scripts/checkpatch.pl" --no-tree -f --quiet --terse --no-summary --show-types \
 			--max-line-length=100 --ignore FILE_PATH_CHANGES,SPLIT_STRING,EMBEDDED_FILENAME |
 		grep -vE '^tests/e2e/[^ ]* WARNING:SPDX_LICENSE_TAG:|^(rust|drivers/accel/hlrs)/(exports|interconnect)\.c:[0-9]+: WARNING:EXPORT_SYMBOL:|:VSPRINTF_POINTER_EXTENSION: .*%pA'

@@ -2,6 +2,7 @@
 //! The ioctls with arguments as they are given, for tests about bad ones.
 
 pub mod consumer;
+pub mod exporter;
 pub mod importer;
 pub mod iov;
 pub mod nic;

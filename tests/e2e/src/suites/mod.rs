@@ -9,6 +9,7 @@ mod faults;
 mod fdinfo;
 mod hotplug;
 mod importers;
+mod iov;
 mod kill9;
 mod mem;
 mod mmap;
@@ -88,6 +89,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "importers",
             tests: importers::tests(),
+        },
+        Suite {
+            name: "iov",
+            tests: iov::tests(),
         },
         Suite {
             name: "zero",

@@ -5,6 +5,7 @@ pub mod cards;
 pub mod consumer;
 pub mod coredump;
 pub mod driver;
+pub mod exporter;
 pub mod importer;
 pub mod limits;
 pub mod log;
