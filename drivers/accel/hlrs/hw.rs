@@ -101,6 +101,15 @@ pub(crate) struct Info {
     pub(crate) pci_revision: u8,
 }
 
+/// The card at the other end of the link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkPeer {
+    /// Its number, see [`Info::uid`].
+    pub(crate) uid: u64,
+    /// Bytes of its LMEM.
+    pub(crate) lmem_size: u64,
+}
+
 /// A function's registers and constants.
 pub(crate) struct Hw {
     bar: pci::DevresBar<REGS_SIZE>,
@@ -246,6 +255,27 @@ impl Hw {
     /// Stops all event interrupts.
     pub(crate) fn disable_events(&self) -> Result {
         self.with(|bar| bar.write_reg(regs::EVENT_ENABLE::from(0)))
+    }
+
+    /// Who is at the other end of the link; [`None`] if nobody is, or this function has no link. It
+    /// may be gone at once.
+    pub(crate) fn link_peer(&self) -> Option<LinkPeer> {
+        if !self.info.has_link {
+            return None;
+        }
+        self.try_with(|bar| {
+            let peer = LinkPeer {
+                uid: bar.try_read(regs::LINK_PEER_UID)?.into_raw(),
+                lmem_size: bar.try_read(regs::LINK_PEER_SIZE)?.into_raw(),
+            };
+
+            // Looked at last: while it is up the others are what they say.
+            if !bar.read(regs::LINK_STATUS).up() {
+                return Err(ENOLINK);
+            }
+            Ok(peer)
+        })
+        .ok()
     }
 
     /// Reads counter `index` of [`regs::COUNTER_NAMES`].

@@ -21,6 +21,7 @@ mod export;
 mod import;
 mod imports;
 mod interconnect;
+mod link;
 mod native;
 mod own_imports;
 mod owner;

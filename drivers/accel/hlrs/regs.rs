@@ -252,6 +252,21 @@ register! {
         31:0 vf;
     }
 
+    /// State of the link.
+    pub(crate) LINK_STATUS(u32) @ 0x5000 {
+        0:0 up => bool;
+    }
+
+    /// [`DEVICE_UID`] of the card at the other end, 0 while the link is down.
+    pub(crate) LINK_PEER_UID(u64) @ 0x5008 {
+        63:0 value;
+    }
+
+    /// Bytes of LMEM there, 0 while the link is down.
+    pub(crate) LINK_PEER_SIZE(u64) @ 0x5010 {
+        63:0 bytes;
+    }
+
     /// Counters of the function; [`COUNTER_NAMES`] names them.
     pub(crate) COUNTER(u64)[14] @ 0x6000 {
         63:0 value;
@@ -338,6 +353,9 @@ assert_offsets! {
     LMTT_COMMIT == HLRS_REG_LMTT_COMMIT;
     LMTT_STATUS == HLRS_REG_LMTT_STATUS;
     VF_RESET == HLRS_REG_VF_RESET;
+    LINK_STATUS == HLRS_REG_LINK_STATUS;
+    LINK_PEER_UID == HLRS_REG_LINK_PEER_UID;
+    LINK_PEER_SIZE == HLRS_REG_LINK_PEER_SIZE;
     COUNTER == HLRS_REG_CNT_BUS_READ;
 }
 

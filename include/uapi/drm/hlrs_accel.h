@@ -1005,8 +1005,9 @@ struct drm_hlrs_queue_query {
  *
  * A buffer that PRIME has made of a dma-buf of another device is reached over
  * the bus, by a scatterlist, or natively: if the memory is that of a VF and
- * the buffer one of its PF, the PF's engines find it inside the device. Which
- * of the two, is agreed with the exporter when the buffer is made, and does not
+ * the buffer one of its PF, the PF's engines find it inside the device; if it
+ * is that of the card at the other end of a link, they reach it over the link.
+ * Which of these, is agreed with the exporter when the buffer is made, and does not
  * change afterwards.
  *
  * Making a buffer of a VF's memory on its PF fails with -ERANGE if the exporter
@@ -1034,20 +1035,21 @@ struct drm_hlrs_mem_query {
 #define DRM_HLRS_MEM_PATH_OWN	0	/* memory of this function, or system memory that it has allocated */
 #define DRM_HLRS_MEM_PATH_SGT	1	/* imported, by a scatterlist */
 #define DRM_HLRS_MEM_PATH_IOV	2	/* imported, memory of a VF, inside the device */
+#define DRM_HLRS_MEM_PATH_LINK	3	/* imported, memory of the card at the other end of the link */
 	/** @path: out, DRM_HLRS_MEM_PATH_* */
 	__u32 path;
 
 #define DRM_HLRS_MEM_REASON_NONE	0	/* it is no scatterlist */
 #define DRM_HLRS_MEM_REASON_EXPORTER	1	/* the exporter knows of nothing else */
 #define DRM_HLRS_MEM_REASON_IMPORTER	2	/* this function is no PF that can have VFs */
-#define DRM_HLRS_MEM_REASON_UNRELATED	3	/* it is not device memory of a VF of this function */
+#define DRM_HLRS_MEM_REASON_UNRELATED	3	/* it is not device memory of a VF of this function, nor of the card it is linked with */
 	/** @reason: out, why it is a scatterlist, DRM_HLRS_MEM_REASON_* */
 	__u32 reason;
 
 	/** @vf_id: out, number of the VF whose memory it is, from 1; 0 if it is none */
 	__u32 vf_id;
 
-	/** @ranges: out, ranges of the VF's BAR that the exporter has named; 0 while nothing is mapped */
+	/** @ranges: out, ranges of the VF's BAR, or of the other card, that the exporter has named; 0 while nothing is mapped */
 	__u32 ranges;
 
 	/** @extents: out, contiguous pieces of device memory that these are */

@@ -86,6 +86,7 @@ pub const DRM_HLRS_QUEUE_BANNED: u32 = 1;
 pub const DRM_HLRS_MEM_PATH_OWN: u32 = 0;
 pub const DRM_HLRS_MEM_PATH_SGT: u32 = 1;
 pub const DRM_HLRS_MEM_PATH_IOV: u32 = 2;
+pub const DRM_HLRS_MEM_PATH_LINK: u32 = 3;
 pub const DRM_HLRS_MEM_REASON_NONE: u32 = 0;
 pub const DRM_HLRS_MEM_REASON_EXPORTER: u32 = 1;
 pub const DRM_HLRS_MEM_REASON_IMPORTER: u32 = 2;

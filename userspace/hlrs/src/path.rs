@@ -29,6 +29,12 @@ pub enum Path {
         /// Contiguous pieces of device memory that these are.
         extents: u32,
     },
+    /// It is memory of the card at the other end of the link, and reached over
+    /// that.
+    Link {
+        /// Contiguous pieces of it; 0 while nothing is mapped.
+        extents: u32,
+    },
 }
 
 /// Why the memory is reached by a scatterlist.
@@ -56,6 +62,7 @@ impl fmt::Display for Path {
                 ranges,
                 extents,
             } => write!(f, "iov: VF {vf}, {ranges} ranges, {extents} extents"),
+            Path::Link { extents } => write!(f, "link: {extents} extents"),
         }
     }
 }
@@ -92,6 +99,9 @@ impl Buffer {
             (sys::DRM_HLRS_MEM_PATH_IOV, _) => Ok(Path::Iov {
                 vf: arg.vf_id,
                 ranges: arg.ranges,
+                extents: arg.extents,
+            }),
+            (sys::DRM_HLRS_MEM_PATH_LINK, _) => Ok(Path::Link {
                 extents: arg.extents,
             }),
             _ => Err(unknown()),

@@ -257,6 +257,7 @@ pub(crate) fn query(
             Pieces::default(),
         ),
         Path::Iov(vf, pieces) => (hlrs_abi::DRM_HLRS_MEM_PATH_IOV, None, Some(vf), pieces),
+        Path::Link(pieces) => (hlrs_abi::DRM_HLRS_MEM_PATH_LINK, None, None, pieces),
     };
 
     args.size = buffer.size() as u64;

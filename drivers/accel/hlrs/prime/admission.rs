@@ -10,7 +10,10 @@ use core::sync::atomic::{
 use kernel::prelude::*;
 use kernel_ext::{
     dma_buf::{
-        interconnect::Iov,
+        interconnect::{
+            Iov,
+            Private, //
+        },
         NewAttachment, //
     },
     task,
@@ -22,6 +25,7 @@ use super::{
         Export,
         Memory, //
     },
+    link::Link,
     owner::Pinned, //
 };
 
@@ -88,7 +92,9 @@ impl Export {
 
         // Who does not use the bus needs no way over it. Only importers that can be revoked
         // negotiate.
-        if importer.negotiated::<Iov>().is_some() {
+        if importer.negotiated::<Iov>().is_some()
+            || importer.negotiated::<Private<Link>>().is_some()
+        {
             return Ok(None);
         }
         if !importer.allows_peer2peer() {

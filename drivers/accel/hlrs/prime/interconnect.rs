@@ -2,8 +2,9 @@
 
 //! What a buffer has to offer besides a scatterlist.
 //!
-//! On a VF that is device memory as ranges of BAR 2, for the PF, which knows what is behind them
-//! ([`super::native`]). Device-local addresses of a VF are offsets in that BAR, as far as it
+//! On a PF that is device memory by its address, for the card at the other end of the link
+//! ([`super::link`]). On a VF it is device memory as ranges of BAR 2, for the PF, which knows what is
+//! behind them ([`super::native`]). Device-local addresses of a VF are offsets in that BAR, as far as it
 //! reaches, and what is exported lies there.
 
 use kernel::{
@@ -23,6 +24,8 @@ use kernel_ext::{
             IovRanges,
             Maps,
             Negotiation,
+            Private,
+            PrivateExporter,
             Registration,
             SgtExporter, //
         },
@@ -33,9 +36,17 @@ use kernel_ext::{
 
 use super::{
     export::Export,
+    link::{
+        Link,
+        Port,
+        Route, //
+    },
     peer, //
 };
-use crate::hw::Function;
+use crate::{
+    hw::Function,
+    lmem::Extent, //
+};
 
 static OPS: ExporterOps<Export> = ExporterOps::new();
 
@@ -70,6 +81,10 @@ impl interconnect::Exporter for Export {
             let iov = IovExporter::new(vf, hlrs_abi::HLRS_BAR_LMEM);
 
             negotiation.offer(&[&iov, &sgt])?;
+        } else if let Some(port) = Port::of(&dev.hw).filter(|_| self.is_lmem()) {
+            let link = PrivateExporter::<Link, _>::new(&port);
+
+            negotiation.offer(&[&link, &sgt])?;
         } else {
             negotiation.offer(&[&sgt])?;
         }
@@ -109,6 +124,42 @@ impl Maps<Iov> for Export {
         importer: &ExportedAttachment<Self>,
         _matched: &IovMatch,
         mapping: IovRanges,
+        _direction: DataDirection,
+    ) {
+        drop(mapping);
+        self.remove_mapping(importer);
+    }
+}
+
+impl Maps<Private<Link>> for Export {
+    fn map_interconnect(
+        &self,
+        _guard: &mut Guard<'_>,
+        importer: &ExportedAttachment<Self>,
+        _matched: &Route,
+        direction: DataDirection,
+    ) -> Result<KBox<KVec<Extent>>> {
+        self.check_map(direction)?;
+
+        let extents = self.with_extents(|extents| {
+            let mut list = KVec::with_capacity(extents.clone().count(), GFP_KERNEL)?;
+
+            for extent in extents {
+                list.push(extent, GFP_KERNEL)?;
+            }
+            Ok(KBox::new(list, GFP_KERNEL)?)
+        })?;
+
+        self.add_mapping(importer);
+        Ok(extents)
+    }
+
+    fn unmap_interconnect(
+        &self,
+        _guard: &mut Guard<'_>,
+        importer: &ExportedAttachment<Self>,
+        _matched: &Route,
+        mapping: KBox<KVec<Extent>>,
         _direction: DataDirection,
     ) {
         drop(mapping);

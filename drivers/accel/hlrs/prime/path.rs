@@ -30,6 +30,8 @@ pub(crate) enum Path {
     Sgt(Reason),
     /// It is memory of a VF of this device, and used where it is.
     Iov(VfId, Pieces),
+    /// It is memory of the card at the other end of the link, and reached over that.
+    Link(Pieces),
 }
 
 impl fmt::Display for Path {
@@ -47,6 +49,7 @@ impl fmt::Display for Path {
                 pieces.ranges,
                 pieces.extents
             )),
+            Self::Link(pieces) => f.write_fmt(fmt!("link: {} extents", pieces.extents)),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! A buffer of somebody else, and its mapping.
 //!
 //! How it is reached is agreed upon when the device attaches: natively, if this is the PF of the VF
-//! whose memory it is, and else by a scatterlist. Both are mapped, invalidated and unmapped alike.
+//! whose memory it is; over the link, if it is memory of the card at the other end; and else by a
+//! scatterlist. Both are mapped, invalidated and unmapped alike.
 
 use core::sync::atomic::{
     AtomicBool,
+    AtomicUsize,
     Ordering, //
 };
 
@@ -31,6 +33,8 @@ use kernel_ext::{
             ImporterSide,
             Iov,
             IovImporter,
+            Private,
+            PrivateImporter,
             Registration,
             SgtImporter, //
         },
@@ -53,7 +57,15 @@ use kernel_ext::{
 
 use super::{
     imports::Listed,
-    native::Native,
+    link::{
+        self,
+        Link,
+        Port, //
+    },
+    native::{
+        Native,
+        Pieces, //
+    },
     path::{
         Path,
         Reason, //
@@ -89,6 +101,8 @@ struct Shared {
     buffer: SetOnce<WeakRef<BufferData>>,
     /// Empty if there is a scatterlist.
     native: SetOnce<Native>,
+    /// Contiguous pieces of what is mapped over the link.
+    linked: AtomicUsize,
     /// Whether the device is a PF that can have VFs.
     is_pf: bool,
 }
@@ -106,6 +120,7 @@ impl Shared {
         if let Some(native) = self.native.as_ref() {
             native.forget(guard);
         }
+        self.linked.store(0, Ordering::Relaxed);
     }
 }
 
@@ -223,6 +238,14 @@ fn path(attachment: &PeerAttachment, shared: &Shared) -> Path {
 
         return Path::Iov(native.vf(), native.pieces(&mut guard));
     }
+    if attachment.negotiated::<Private<Link>>().is_some() {
+        let extents = shared.linked.load(Ordering::Relaxed);
+
+        return Path::Link(Pieces {
+            ranges: extents,
+            extents,
+        });
+    }
     Path::Sgt(if !attachment.has_aware_exporter() {
         Reason::Exporter
     } else if !shared.is_pf {
@@ -250,6 +273,7 @@ impl Peer {
             Shared {
                 buffer: SetOnce::new(),
                 native: SetOnce::new(),
+                linked: AtomicUsize::new(0),
                 is_pf: dev.provisioning.is_some(),
             },
             GFP_KERNEL,
@@ -272,9 +296,18 @@ impl Peer {
 
         let sgt = SgtImporter::new();
         let iov = IovImporter::new(hlrs_abi::HLRS_BAR_LMEM);
-        let sides: &[&dyn ImporterSide] = if shared.is_pf { &[&iov, &sgt] } else { &[&sgt] };
+        let port = Port::of(&dev.hw);
+        let link = port.as_ref().map(PrivateImporter::<Link>::new);
+        let mut sides = KVec::<&dyn ImporterSide>::with_capacity(3, GFP_KERNEL)?;
+        if shared.is_pf {
+            sides.push(&iov, GFP_KERNEL)?;
+        }
+        if let Some(link) = &link {
+            sides.push(link, GFP_KERNEL)?;
+        }
+        sides.push(&sgt, GFP_KERNEL)?;
         let attachment = Arc::new(
-            Attachment::negotiate(dma_buf, dev.parent(), Ok::<_, Error>(importer), sides)?,
+            Attachment::negotiate(dma_buf, dev.parent(), Ok::<_, Error>(importer), &sides)?,
             GFP_KERNEL,
         )?;
 
@@ -314,6 +347,10 @@ impl Peer {
         Ok(())
     }
 
+    fn is_linked(&self) -> bool {
+        self.attachment.negotiated::<Private<Link>>().is_some()
+    }
+
     /// How the memory is reached. Takes the reservation lock.
     pub(super) fn path(&self) -> Path {
         path(&self.attachment, &self.shared)
@@ -339,6 +376,15 @@ impl Peer {
                 .extents(&self.attachment, guard, direction)?
                 .iter()
                 .try_for_each(|extent| f(Address::Lmem(extent.start), extent.len)),
+            None if self.is_linked() => {
+                let size = self.attachment.dma_buf().size() as u64;
+                let extents = link::extents(&self.attachment, guard, direction, size)?;
+
+                self.shared.linked.store(extents.len(), Ordering::Relaxed);
+                extents
+                    .iter()
+                    .try_for_each(|extent| f(Address::Link(extent.start), extent.len))
+            }
             None => self
                 .attachment
                 .map(guard, direction)?

@@ -17,6 +17,8 @@ pub(crate) enum Address {
     Lmem(u64),
     /// A DMA address: system memory, or the BAR of a peer.
     Bus(u64),
+    /// In the LMEM of the card at the other end of the link.
+    Link(u64),
     /// In the address space of the queue's context.
     Virtual(u64),
 }
@@ -27,13 +29,17 @@ impl Address {
         match self {
             Self::Lmem(address) => Self::Lmem(address + offset),
             Self::Bus(address) => Self::Bus(address + offset),
+            Self::Link(address) => Self::Link(address + offset),
             Self::Virtual(address) => Self::Virtual(address + offset),
         }
     }
 
     fn raw(self) -> u64 {
         match self {
-            Self::Lmem(address) | Self::Bus(address) | Self::Virtual(address) => address,
+            Self::Lmem(address)
+            | Self::Bus(address)
+            | Self::Link(address)
+            | Self::Virtual(address) => address,
         }
     }
 
@@ -41,6 +47,7 @@ impl Address {
         match self {
             Self::Lmem(_) => hlrs_abi::HLRS_SPACE_LMEM,
             Self::Bus(_) => hlrs_abi::HLRS_SPACE_BUS,
+            Self::Link(_) => hlrs_abi::HLRS_SPACE_LINK,
             Self::Virtual(_) => hlrs_abi::HLRS_SPACE_VIRTUAL,
         }
     }

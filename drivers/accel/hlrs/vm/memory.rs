@@ -79,6 +79,7 @@ fn memory_of(dev: &BoundDevice<'_>, buffer: &Buffer, guard: &mut Guard<'_>) -> R
             let place = match address {
                 Address::Lmem(address) => Place::local(address)?,
                 Address::Bus(address) => Place::bus(address)?,
+                Address::Link(address) => Place::link(address)?,
                 Address::Virtual(_) => return Err(EINVAL),
             };
             let len = len.min(left);
