@@ -11,6 +11,7 @@ mod hotplug;
 mod importers;
 mod iov;
 mod kill9;
+mod link;
 mod mem;
 mod mmap;
 mod nic;
@@ -93,6 +94,10 @@ pub fn all() -> Vec<Suite> {
         Suite {
             name: "iov",
             tests: iov::tests(),
+        },
+        Suite {
+            name: "link",
+            tests: link::tests(),
         },
         Suite {
             name: "zero",
