@@ -85,12 +85,20 @@ impl Taken {
     /// Enables one function, and gives it to the driver. No other driver has it
     /// before.
     pub fn by(driver: Driver) -> Outcome<Taken> {
+        Self::when(driver, |_| Ok(()))
+    }
+
+    /// As [`by`](Self::by), after something has been done which lasts until the function
+    /// is enabled.
+    pub fn when<T>(driver: Driver, prepare: impl FnOnce(&Vfs) -> Outcome<T>) -> Outcome<Taken> {
         driver.load()?;
         let vfs = Vfs::none()?;
+        let prepared = prepare(&vfs)?;
         let autoprobe = driver::pci(vfs.pf.address()).join("sriov_drivers_autoprobe");
         write(&autoprobe, "0")?;
         let enabled = vfs.pf.set_num_vfs(1);
         write(&autoprobe, "1")?;
+        drop(prepared);
         enabled?;
         let address = vfs
             .pf

@@ -7,6 +7,7 @@ mod content;
 mod errors;
 mod lifetime;
 mod native;
+mod pf;
 mod revoke;
 
 use crate::harness::Outcome;
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(errors::tests());
     tests.extend(content::tests());
     tests.extend(native::tests());
+    tests.extend(pf::tests());
     tests.extend(revoke::tests());
     tests.extend(lifetime::tests());
     tests
