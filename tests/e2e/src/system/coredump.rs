@@ -59,11 +59,13 @@ impl Dumps {
         String::from_utf8(bytes).map_err(|err| Stop::failed(format!("the dump is no text: {err}")))
     }
 
-    /// Throws the dump away.
+    /// Throws the dump away, and waits until it has gone: the kernel removes it
+    /// a moment later.
     pub fn clear(&self) {
         if let Some(path) = self.find() {
             // It may have gone since.
             let _ = fs::write(path.join("data"), "1");
+            let _ = wait_until("the end of a devcoredump", REACTION, || !path.exists());
         }
     }
 }
