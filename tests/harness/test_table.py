@@ -161,7 +161,10 @@ class Bench(unittest.TestCase):
     def test_table(self):
         (row,) = bench.table("# c\nx 1.1 60 bench-x --rounds 5\n")
         self.assertEqual((row.name, row.target, row.limit, row.command), ("x", 1.1, 60, "bench-x --rounds 5"))
-        for bad in ("x 1.1 60", "x fast 60 y", "x 1 1 y\nx 1 1 y"):
+        self.assertEqual(row.machine, "switch")
+        (row,) = bench.table("x 1 60,iommu-ports bench-x")
+        self.assertEqual((row.limit, row.machine), (60, "iommu-ports"))
+        for bad in ("x 1.1 60", "x fast 60 y", "x 1 1 y\nx 1 1 y", "x 1 1,desk y", "x 1 ,switch y"):
             with self.subTest(bad), self.assertRaises(bench.BenchError):
                 bench.table(bad)
 

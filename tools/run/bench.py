@@ -32,6 +32,7 @@ class Row:
     target: float
     limit: int
     command: str
+    machine: str = "switch"
 
 
 def table(text, source="tests/benches"):
@@ -40,11 +41,14 @@ def table(text, source="tests/benches"):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.split(None, 3)
-        if len(words) != 4 or not _NUMBER.match(words[1]) or not words[2].isdigit():
+        limit, _, machine = words[2].partition(",") if len(words) == 4 else ("", "", "")
+        if not _NUMBER.match(words[1] if len(words) == 4 else "") or not limit.isdigit():
             raise BenchError(f"{source}:{number}: a row is: name, target ratio, limit in seconds, command")
+        if machine and machine not in VARIANTS:
+            raise BenchError(f"{source}:{number}: no machine '{machine}'; there are: {', '.join(VARIANTS)}")
         if any(row.name == words[0] for row in rows):
             raise BenchError(f"{source}:{number}: there are two benchmarks '{words[0]}'")
-        rows.append(Row(words[0], float(words[1]), int(words[2]), words[3].strip()))
+        rows.append(Row(words[0], float(words[1]), int(limit), words[3].strip(), machine or "switch"))
     return rows
 
 
@@ -112,7 +116,7 @@ def main():
         folder = os.path.join(env.logs, f"bench/{row.name}")
         guest = None
         try:
-            guest = Guest(env, VARIANTS["switch"], "release", initrd, folder, icount=True)
+            guest = Guest(env, VARIANTS[row.machine], "release", initrd, folder, icount=True)
             guest.wait_ready()
             results.append((row, measure(guest, row)))
         except (GuestDied, BenchError) as error:

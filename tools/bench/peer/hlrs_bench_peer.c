@@ -4,8 +4,8 @@
  * whose buffers are a GEM object and blocks of the GPU buddy allocator, and
  * nothing else. It is as short as a driver can be that goes the same way
  * through the DRM core. It also exports dma-bufs, with nothing behind them,
- * imports those of others, and stores into memory of the accelerator. For jobs
- * there is another driver, see submit.c.
+ * imports those of others in several ways, and stores into memory of the
+ * accelerator. For jobs there is another driver, see submit.c.
  */
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -108,6 +108,18 @@ static const struct drm_ioctl_desc bench_ioctls[] = {
 		.flags = DRM_ROOT_ONLY,
 		.name = "BENCH_HURRY",
 	},
+	{
+		.cmd = DRM_IOCTL_BENCH_IC_MAP,
+		.func = bench_ic_map,
+		.flags = DRM_ROOT_ONLY,
+		.name = "BENCH_IC_MAP",
+	},
+	{
+		.cmd = DRM_IOCTL_BENCH_IC_ATTACH,
+		.func = bench_ic_attach,
+		.flags = DRM_ROOT_ONLY,
+		.name = "BENCH_IC_ATTACH",
+	},
 };
 
 DEFINE_DRM_ACCEL_FOPS(bench_fops);
@@ -149,8 +161,14 @@ static int __init bench_init(void)
 	ret = bench_submit_init();
 	if (ret)
 		goto unregister;
+
+	ret = bench_interconnect_init();
+	if (ret)
+		goto exit_submit;
 	return 0;
 
+exit_submit:
+	bench_submit_exit();
 unregister:
 	drm_dev_unregister(&bench->drm);
 fini_buddy:
@@ -162,6 +180,7 @@ destroy_parent:
 
 static void __exit bench_exit(void)
 {
+	bench_interconnect_exit();
 	bench_submit_exit();
 	drm_dev_unregister(&bench->drm);
 	gpu_buddy_fini(&bench->mm);

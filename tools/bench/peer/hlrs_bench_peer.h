@@ -117,6 +117,63 @@ struct drm_bench_hurry {
 	__u32 pad;
 };
 
+/* Ranges of a VF's BAR, as negotiated. */
+#define DRM_BENCH_IC_IOV	0
+/* An xarray of the same ranges. */
+#define DRM_BENCH_IC_XARRAY	1
+/* A scatterlist. */
+#define DRM_BENCH_IC_SGT	2
+
+/**
+ * struct drm_bench_ic_map - map and unmap a dma-buf of a VF's memory, over and over
+ *
+ * Once before the clock starts, then @rounds times. Attaching is not timed.
+ */
+struct drm_bench_ic_map {
+	/** @fd: the dma-buf */
+	__s32 fd;
+
+	/** @importer: PCI address of the importing device, as above; the PF except for a scatterlist */
+	__u32 importer;
+
+	/** @rounds: how often, not 0 */
+	__u32 rounds;
+
+	/** @form: DRM_BENCH_IC_* */
+	__u32 form;
+
+	/** @ns: out, what the rounds took */
+	__u64 ns;
+
+	/** @count: out, ranges of a mapping */
+	__u32 count;
+
+	/** @pad: not used */
+	__u32 pad;
+};
+
+/**
+ * struct drm_bench_ic_attach - attach to a dma-buf and detach, over and over
+ *
+ * Once before the clock starts, then @rounds times.
+ */
+struct drm_bench_ic_attach {
+	/** @fd: the dma-buf */
+	__s32 fd;
+
+	/** @importer: PCI address of the importing device, as above */
+	__u32 importer;
+
+	/** @rounds: how often */
+	__u32 rounds;
+
+	/** @negotiate: whether with dma_buf_interconnect_attach(), or with dma_buf_dynamic_attach() */
+	__u32 negotiate;
+
+	/** @ns: out, what the rounds took */
+	__u64 ns;
+};
+
 /**
  * struct drm_bench_submit - run commands, for the driver hlrs-bench-submit
  */
@@ -141,6 +198,10 @@ struct drm_bench_submit {
 	DRM_IOWR(DRM_COMMAND_BASE + 3, struct drm_bench_store)
 #define DRM_IOCTL_BENCH_HURRY \
 	DRM_IOWR(DRM_COMMAND_BASE + 4, struct drm_bench_hurry)
+#define DRM_IOCTL_BENCH_IC_MAP \
+	DRM_IOWR(DRM_COMMAND_BASE + 5, struct drm_bench_ic_map)
+#define DRM_IOCTL_BENCH_IC_ATTACH \
+	DRM_IOWR(DRM_COMMAND_BASE + 6, struct drm_bench_ic_attach)
 /* Of another node. */
 #define DRM_IOCTL_BENCH_SUBMIT \
 	DRM_IOWR(DRM_COMMAND_BASE + 0, struct drm_bench_submit)

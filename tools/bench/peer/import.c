@@ -19,7 +19,7 @@ static void bench_invalidate(struct dma_buf_attachment *attach)
 {
 }
 
-static const struct dma_buf_attach_ops bench_attach_ops = {
+const struct dma_buf_attach_ops bench_attach_ops = {
 	.allow_peer2peer = true,
 	.invalidate_mappings = bench_invalidate,
 };
@@ -97,8 +97,7 @@ int bench_map(struct drm_device *drm, void *data, struct drm_file *file)
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	pdev = pci_get_domain_bus_and_slot(args->importer >> 16, args->importer >> 8 & 0xff,
-					   args->importer & 0xff);
+	pdev = bench_device(args->importer);
 	if (!pdev) {
 		ret = -ENXIO;
 		goto put_dmabuf;

@@ -12,7 +12,7 @@
 #include "hlrs_bench_peer.h"
 #include "hlrs_hw.h"
 
-static struct pci_dev *bench_device(u32 address)
+struct pci_dev *bench_device(u32 address)
 {
 	return pci_get_domain_bus_and_slot(address >> 16, address >> 8 & 0xff, address & 0xff);
 }

@@ -68,6 +68,34 @@ pub struct BenchHurry {
     pub pad: u32,
 }
 
+/// Argument of the peer's ioctl, `struct drm_bench_ic_map`.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchIcMap {
+    pub fd: i32,
+    pub importer: u32,
+    pub rounds: u32,
+    pub form: u32,
+    pub ns: u64,
+    pub count: u32,
+    pub pad: u32,
+}
+
+/// Argument of the peer's ioctl, `struct drm_bench_ic_attach`.
+#[repr(C)]
+#[derive(Default)]
+pub struct BenchIcAttach {
+    pub fd: i32,
+    pub importer: u32,
+    pub rounds: u32,
+    pub negotiate: u32,
+    pub ns: u64,
+}
+
+/// Argument of `DRM_IOCTL_PRIME_FD_TO_HANDLE`.
+#[repr(transparent)]
+pub struct Import(pub sys::drm_prime_handle);
+
 /// `struct hlrs_cmd` of hlrs_hw.h: all zeros is one that does nothing.
 #[repr(C)]
 #[derive(Default)]
@@ -153,6 +181,26 @@ unsafe impl Call for BenchStore {
 // SAFETY: The ioctl accesses only the structure.
 unsafe impl Call for BenchHurry {
     const NUMBER: u32 = iowr::<BenchHurry>(4);
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for BenchIcMap {
+    const NUMBER: u32 = iowr::<BenchIcMap>(5);
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for BenchIcAttach {
+    const NUMBER: u32 = iowr::<BenchIcAttach>(6);
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for Import {
+    const NUMBER: u32 = sys::DRM_IOCTL_PRIME_FD_TO_HANDLE;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_mem_copy {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_COPY;
+}
+// SAFETY: The ioctl accesses only the structure.
+unsafe impl Call for sys::drm_hlrs_mem_wait {
+    const NUMBER: u32 = sys::DRM_IOCTL_HLRS_MEM_WAIT;
 }
 // SAFETY: The ioctl accesses the structure, and the commands, which are there as
 // its description demands.

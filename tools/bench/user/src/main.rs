@@ -8,10 +8,12 @@
 mod binding;
 mod call;
 mod export;
+mod interconnect;
 mod map;
 mod measure;
 mod node;
 mod submit;
+mod vf;
 mod vfio;
 mod vm;
 
@@ -30,7 +32,7 @@ const BUFFER_SIZE: u64 = 2 << 20;
 
 type Benchmark = fn() -> io::Result<String>;
 
-const BENCHMARKS: [(&str, Benchmark); 12] = [
+const BENCHMARKS: [(&str, Benchmark); 21] = [
     ("ioctl_empty", ioctl_empty),
     ("mem_create_close", mem_create_close),
     ("export_vs_core", export::vs_core),
@@ -43,6 +45,19 @@ const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("bind_1g_4k", vm::bind_1g_4k),
     ("vm_export", vm::export),
     ("submit_fence", submit::fence),
+    ("ic_map_1_vs_xarray", || interconnect::map_vs_xarray(1)),
+    ("ic_map_64_vs_xarray", || interconnect::map_vs_xarray(64)),
+    ("ic_map_4096_vs_xarray", || {
+        interconnect::map_vs_xarray(4096)
+    }),
+    ("ic_map_1_vs_sgt", || interconnect::map_vs_scatterlist(1)),
+    ("ic_map_64_vs_sgt", || interconnect::map_vs_scatterlist(64)),
+    ("ic_map_4096_vs_sgt", || {
+        interconnect::map_vs_scatterlist(4096)
+    }),
+    ("ic_attach", interconnect::attach),
+    ("pf_pull_64m", interconnect::pull_time),
+    ("pf_pull_64m_bus", interconnect::pull_bus),
 ];
 
 fn main() -> ExitCode {

@@ -17,7 +17,7 @@ pub struct Node {
 }
 
 /// All nodes of a driver, in the order of their numbers.
-fn nodes(driver: &str) -> io::Result<Vec<Node>> {
+pub fn nodes(driver: &str) -> io::Result<Vec<Node>> {
     let mut found = Vec::new();
 
     for index in 0..64 {
