@@ -67,7 +67,8 @@ struct hlrs_vm_ops {
 	 * and not begun will not begin. The fences must be signalled then, or
 	 * soon after without waiting for anything that needs memory. If one is
 	 * pending longer than the parameter ``revoke_timeout_ms`` of hlrs.ko,
-	 * nobody gets the memory and the context of the VM again.
+	 * the context is switched off, and nobody gets it or the memory of the
+	 * VM until the fence is signalled.
 	 *
 	 * It is called at most once for each registration, and possibly before
 	 * hlrs_vm_register() has returned. It is not called after
