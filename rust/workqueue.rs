@@ -111,6 +111,17 @@ impl<T: Task> DelayedTask<T> {
         };
     }
 
+    /// Waits until the task is neither pending nor runs. If its delay has not passed yet, it runs
+    /// now.
+    ///
+    /// Sleeps. Must not be called by the task itself, nor with a lock held that it takes.
+    ///
+    /// C: `flush_delayed_work()`.
+    pub fn flush(&self) {
+        // SAFETY: By the type invariant the work is initialized.
+        unsafe { bindings::flush_delayed_work(self.work.get()) };
+    }
+
     /// Cancels the task and waits until it does not run; it can not be scheduled again.
     ///
     /// Sleeps. Must not be called by the task itself, nor with a lock held that it takes.

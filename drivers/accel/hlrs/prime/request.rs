@@ -167,6 +167,9 @@ fn settle(dev: &HlrsDevice, buffer: ARef<Buffer>, range: &Range<u64>) -> Result<
 
             if !memory.with(count_if_visible) {
                 let dev = dev.enter().ok_or(ENODEV)?;
+
+                // What has just been freed is room in the aperture.
+                dev.queue.drop_ended_jobs();
                 let guard = buffer.resv().lock_interruptible()?;
 
                 // Somebody else may have moved it meanwhile.

@@ -119,8 +119,7 @@ pub(crate) struct CopyQueue {
     submission: Mutex<FenceContext>,
     #[pin]
     watchdog: DelayedTask<Watchdog>,
-    #[pin]
-    reaper: DelayedTask<Reaper>,
+    reaper: Arc<DelayedTask<Reaper>>,
 }
 
 impl CopyQueue {
@@ -152,11 +151,20 @@ impl CopyQueue {
             GFP_KERNEL,
         )?;
 
+        let reaper = Arc::pin_init(
+            new_delayed_task!(Reaper(shared.clone()), "hlrs_reaper"),
+            GFP_KERNEL,
+        )?;
+        let watchdog = Watchdog {
+            shared: shared.clone(),
+            reaper: reaper.clone(),
+        };
+
         Arc::pin_init(
             pin_init!(Self {
                 submission <- new_mutex!(fences, "hlrs::CopyQueue::submission"),
-                watchdog <- new_delayed_task!(Watchdog(shared.clone()), "hlrs_watchdog"),
-                reaper <- new_delayed_task!(Reaper(shared.clone()), "hlrs_reaper"),
+                watchdog <- new_delayed_task!(watchdog, "hlrs_watchdog"),
+                reaper,
                 shared,
             }),
             GFP_KERNEL,
@@ -309,6 +317,17 @@ impl CopyQueue {
         self.shared.reap();
     }
 
+    /// Waits until the jobs that have ended by now do not keep their buffers any more.
+    ///
+    /// A job's fence is signalled before its references to buffers are dropped, by a task: who has
+    /// waited for the fence and freed the buffer finds the memory still in use for a moment.
+    ///
+    /// Sleeps. The caller must not hold reservations or locks that dropping a buffer takes.
+    pub(crate) fn drop_ended_jobs(&self) {
+        self.reaper.schedule(0);
+        self.reaper.flush();
+    }
+
     fn after_change(&self) {
         self.shared.changed.notify_all();
         self.reaper.schedule(0);
@@ -364,11 +383,14 @@ impl Shared {
 }
 
 /// Looks after jobs that do not end, and after interrupts that do not come.
-struct Watchdog(Arc<Shared>);
+struct Watchdog {
+    shared: Arc<Shared>,
+    reaper: Arc<DelayedTask<Reaper>>,
+}
 
 impl Task for Watchdog {
     fn run(&self) -> Option<Jiffies> {
-        let shared = &self.0;
+        let shared = &self.shared;
         let timeout = Delta::from_millis(i64::from(shared.timeout_ms));
         let mut state = shared.state.lock();
 
@@ -403,7 +425,7 @@ impl Task for Watchdog {
             dev_warn!(shared.dev, "copy queue: an interrupt was lost\n");
         }
         shared.changed.notify_all();
-        shared.reap();
+        self.reaper.schedule(0);
         again
     }
 }

@@ -207,6 +207,9 @@ impl Provisioning {
     }
 
     fn provision(&self, num_vfs: u16) -> Result {
+        // The shares are parts of what is free.
+        self.queue.drop_ended_jobs();
+
         let mut vfs = self.vfs.lock();
         let vfs = vfs.get_mut(..usize::from(num_vfs)).ok_or(EINVAL)?;
 
