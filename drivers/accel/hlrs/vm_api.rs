@@ -65,6 +65,13 @@ pub trait VmUser: Any + Send + Sync {
     /// signalling fences: allocates nothing, takes no reservation lock.
     fn recover(&self) -> bool;
 
+    /// Unregisters the user before it is dropped: the VM may be destroyed, and nothing is announced
+    /// or told for this user any more. Once is enough.
+    ///
+    /// For a driver whose jobs keep the user although its engine has let go of the VM. Sleeps, until a
+    /// call of [`Revoked::revoked`] that is under way has returned.
+    fn unregister(&self);
+
     /// For the implementor, who finds his own type.
     fn as_any(&self) -> &dyn Any;
 }

@@ -61,6 +61,8 @@ impl Revoked for Access {
 }
 
 /// A VM that the engine may access.
+///
+/// Copies that were cancelled keep it for a moment.
 pub(crate) struct Registered {
     pub(crate) user: Arc<dyn VmUser>,
     pub(crate) access: Arc<Access>,
@@ -80,6 +82,13 @@ impl Registered {
         let user = vms.register(fd, access.clone())?;
 
         Ok(Arc::new(Self { user, access }, GFP_KERNEL)?)
+    }
+
+    /// Gives the VM up. The engine does not access it for this registration when this returns, and
+    /// the VM can be destroyed. Sleeps.
+    fn end(&self) {
+        self.access.end();
+        self.user.unregister();
     }
 }
 
@@ -164,7 +173,7 @@ impl VmTable {
             .ok_or(ENOENT)?;
 
         drop(entries);
-        entry.vm.access.end();
+        entry.vm.end();
         Ok(())
     }
 
@@ -188,7 +197,7 @@ impl VmTable {
             drop(entries);
 
             match found {
-                Some(entry) => entry.vm.access.end(),
+                Some(entry) => entry.vm.end(),
                 None => break,
             }
         }

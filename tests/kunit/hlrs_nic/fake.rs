@@ -269,6 +269,7 @@ struct FakeUser {
     recovered: Arc<Atomic<u32>>,
     banned: Arc<Atomic<u32>>,
     users: Arc<Atomic<u32>>,
+    registered: Atomic<u32>,
 }
 
 impl VmUser for FakeUser {
@@ -285,6 +286,11 @@ impl VmUser for FakeUser {
         self.banned.load(Relaxed) == 0
     }
 
+    fn unregister(&self) {
+        self.users
+            .fetch_sub(self.registered.xchg(0u32, Relaxed), Relaxed);
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -292,7 +298,7 @@ impl VmUser for FakeUser {
 
 impl Drop for FakeUser {
     fn drop(&mut self) {
-        self.users.fetch_sub(1u32, Relaxed);
+        self.unregister();
     }
 }
 
@@ -384,6 +390,7 @@ impl Vms for FakeVms {
                 recovered: self.recovered.clone(),
                 banned: self.banned.clone(),
                 users: self.users.clone(),
+                registered: Atomic::new(1),
             },
             GFP_KERNEL,
         )?)

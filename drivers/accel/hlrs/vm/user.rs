@@ -132,13 +132,7 @@ impl VmUser for Registered {
         }
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
+    fn unregister(&self) {
         // Waits for a call that is under way.
         let revoked = self.0.revoked.lock().take();
         drop(revoked);
@@ -147,6 +141,16 @@ impl Drop for Registered {
         if let Some(vm) = vm {
             vm.remove_user(&self.0);
         }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.unregister();
     }
 }
 
