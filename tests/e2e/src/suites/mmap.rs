@@ -313,11 +313,7 @@ fn the_mapping_outlives_the_file(context: &Context) -> Outcome {
         Place::Visible.create(&device, MIB)?.map()?
     };
     map.write(0, &bytes)?;
-    check_eq!(
-        cards::used(&observer)?,
-        before + MIB,
-        "used while only the mapping is left"
-    );
+    cards::settles(&observer, before + MIB)?;
     // Others get other memory.
     let others = (0..4).map(|_| Place::Visible.create(&observer, MIB));
     for other in others.collect::<hlrs::Result<Vec<_>>>()? {
@@ -325,12 +321,7 @@ fn the_mapping_outlives_the_file(context: &Context) -> Outcome {
     }
     cards::compare("the mapping", &map.to_vec(0, map.len())?, &bytes)?;
     drop(map);
-    check_eq!(
-        cards::used(&observer)?,
-        before,
-        "used after the mapping is gone"
-    );
-    Ok(())
+    cards::settles(&observer, before)
 }
 
 /// Role: holds a buffer and a mapping of it, and touches the mapping when told.

@@ -176,11 +176,18 @@ pub fn used(device: &Device) -> Outcome<u64> {
     Ok(device.lmem()?.used)
 }
 
-/// Waits until that much LMEM is in use: the last reference to a dma-buf may be
-/// dropped by the kernel after the call that closed it has returned.
+/// Waits until that much LMEM is in use: jobs that have ended keep their
+/// buffers for a moment, and the last reference to a dma-buf may be dropped by
+/// the kernel after the call that closed it has returned.
 pub fn settles(device: &Device, expected: u64) -> Outcome {
     let what = format!("{expected} bytes of LMEM in use");
+    let mut found = Ok(0);
     wait_until(&what, REACTION, || {
-        device.lmem().is_ok_and(|lmem| lmem.used == expected)
+        found = used(device);
+        found.as_ref().is_ok_and(|found| *found == expected)
+    })
+    .map_err(|stop| match &found {
+        Ok(found) => stop.during(&format!("{found} in use")),
+        Err(_) => stop,
     })
 }

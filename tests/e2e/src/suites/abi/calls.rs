@@ -96,12 +96,7 @@ fn arguments_that_cannot_be_written(_: &Context) -> Outcome {
             );
         }
     }
-    check_eq!(
-        cards::used(&device)?,
-        before,
-        "LMEM in use after the file was closed"
-    );
-    Ok(())
+    cards::settles(&device, before)
 }
 
 fn unknown_numbers(_: &Context) -> Outcome {

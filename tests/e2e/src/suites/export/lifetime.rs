@@ -58,11 +58,7 @@ impl Kept<'_> {
     /// and the memory is free, and zero for the next one.
     fn check(self, exporter: &Device) -> Outcome {
         let size = self.window.size();
-        check_eq!(
-            cards::used(exporter)?,
-            self.used + self.size,
-            "memory in use while only an import is left"
-        );
+        cards::settles(exporter, self.used + self.size)?;
         // What is created meanwhile lies elsewhere.
         for _ in 0..4 {
             Place::Visible
@@ -81,7 +77,9 @@ impl Kept<'_> {
         let lmem = exporter.lmem()?;
         let rest = lmem.cpu_visible - lmem.cpu_visible_used;
         let next = Place::Visible.create(exporter, rest)?;
-        cards::holds_pattern("the next owner's memory", &next, 0)
+        cards::holds_pattern("the next owner's memory", &next, 0)?;
+        drop(next);
+        cards::settles(exporter, self.used)
     }
 }
 

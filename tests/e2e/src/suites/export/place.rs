@@ -19,8 +19,10 @@ use crate::suites::mem::exhaust;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::random::Random;
+use crate::system::wait_until;
 use crate::system::JOB;
 use crate::system::MIB;
+use crate::system::REACTION;
 use crate::tests;
 
 /// For machines whose aperture shows a part of LMEM.
@@ -185,9 +187,13 @@ fn another_export_holds_it_in_place(context: &Context) -> Outcome {
         (window, bytes, crc)
     };
 
-    // As soon as nobody has it any more it can go.
+    // As soon as nobody has it any more it can go. The importer's last job keeps
+    // it for a moment after its end.
     drop(window);
     buffer.wait(JOB)?;
+    wait_until("that it can be moved", REACTION, || {
+        buffer.dma_buf().probe().is_ok()
+    })?;
     let all = b.import(&buffer.dma_buf().create()?)?;
     check_eq!(all.crc32c(inside, MIB)?, crc, "the half that was visible");
     peer_sees("moved memory", &b, &all, &bytes)

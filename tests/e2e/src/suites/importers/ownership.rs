@@ -3,7 +3,6 @@
 
 use super::Pair;
 use crate::check;
-use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
@@ -77,7 +76,7 @@ pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
     drop(pair.device);
     let device = pair.exporter.open()?;
     check_errno!(device.own(), BUSY, "with a pinned importer");
-    check_eq!(cards::used(&device)?, MIB, "what the importer keeps");
+    cards::settles(&device, MIB)?;
     let text = owner_file(address)?;
     let holder = format!("{} process {} (", pair.importer.address, std::process::id());
     check!(
@@ -107,7 +106,7 @@ pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
             && text.contains(&holder),
         "debugfs after another binding: {text:?}"
     );
-    check_eq!(cards::used(&device)?, MIB, "what was set aside");
+    cards::settles(&device, MIB)?;
 
     importer.unmap().map_err(Stop::failed)?;
     match importer.detach() {

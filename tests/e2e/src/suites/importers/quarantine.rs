@@ -69,12 +69,12 @@ pub fn an_importer_keeps_what_it_does_not_let_go_of(_: &Context) -> Outcome {
         "reports that name the importer"
     );
     drop((buffer, dmabuf));
-    check_eq!(cards::used(device)?, before + SIZE, "what it keeps");
+    cards::settles(device, before + SIZE)?;
 
     let others = take_the_rest(device)?;
     writes_reach_nobody(&importer, &others)?;
     drop(others);
-    check_eq!(cards::used(device)?, before + SIZE, "what it still keeps");
+    cards::settles(device, before + SIZE)?;
 
     importer.unmap().map_err(Stop::failed)?;
     importer.detach().map_err(Stop::failed)?;
@@ -108,22 +108,14 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
     drop(bound);
 
     let device = driver::wait_node(address)?.open()?;
-    check_eq!(
-        cards::used(&device)?,
-        SIZE,
-        "what the new binding sets aside"
-    );
+    cards::settles(&device, SIZE)?;
     let others = take_the_rest(&device)?;
     writes_reach_nobody(&importer, &others)?;
     drop(others);
 
     importer.unmap().map_err(Stop::failed)?;
     importer.detach().map_err(Stop::failed)?;
-    check_eq!(
-        cards::used(&device)?,
-        SIZE,
-        "as long as the second has a part"
-    );
+    cards::settles(&device, SIZE)?;
     second.unmap().map_err(Stop::failed)?;
     second.detach().map_err(Stop::failed)?;
     good.detach().map_err(Stop::failed)?;

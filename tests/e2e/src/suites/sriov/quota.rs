@@ -61,7 +61,7 @@ fn fair_shares(context: &Context) -> Outcome {
             "what is left for the card"
         );
         vfs.clear()?;
-        check_eq!(pf.lmem()?.used, 0, "in use after the functions are gone");
+        cards::settles(&pf, 0)?;
         check_eq!(vfs.pf.quota(1)?, 0, "quota after the functions are gone");
     }
     Ok(())
@@ -154,7 +154,7 @@ fn quotas_that_do_not_fit(_: &Context) -> Outcome {
     vfs.pf.set_quota(2, total / 2 + GRANULE)?;
     check_errno!(vfs.pf.set_num_vfs(2), NOSPC, "more than there is");
     check_eq!(vfs.pf.num_vfs()?, 0);
-    check_eq!(pf.lmem()?.used, 0, "in use after the failure");
+    cards::settles(&pf, 0)?;
     // What the card itself uses is not given away.
     vfs.pf.set_quota(2, total / 2)?;
     let used = Place::Lmem.create(&pf, 4 * MIB)?;
