@@ -48,3 +48,9 @@ add_line "$src/hw/misc/Kconfig" "source hlrs/Kconfig"
 # Trace events are compiled for the folders on this list.
 grep -qF "'hw/misc/hlrs'," "$src/meson.build" ||
 	sed -i "s|^    'hw/misc/macio',|&\n    'hw/misc/hlrs',|" "$src/meson.build"
+
+# The translator and the emulated processor's helpers, optimised as one: a tenth
+# less work for a guest. LTO of all of QEMU would save as much again, and take
+# over a minute for each link.
+grep -qF "'-flto=auto'," "$src/meson.build" ||
+	sed -i "s|^  c_args = \['-DCOMPILING_PER_TARGET',$|  c_args = ['-DCOMPILING_PER_TARGET', '-flto=auto',|" "$src/meson.build"
