@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The tables of suites and of benchmarks, and what may be chosen from them."""
 
+import argparse
 import os
 import unittest
 
@@ -85,18 +86,36 @@ class Plan(unittest.TestCase):
         table = suites.parse(
             "a guest switch 1 x\nb guest iommu 1 x\nc kunit switch 1 x\nd guest,fresh switch 1 x\ne host - 1 x\n"
         )
-        groups = [(kind, [suite.name for suite in group]) for kind, _, group in test.plan(table)]
+        groups = [(kind, [suite.name for suite in group]) for kind, _, group in test.plan(table, True)]
         self.assertCountEqual(groups, [("guest", ["a", "c"]), ("guest", ["b"]), ("guest", ["d"]), ("host", ["e"])])
 
     def test_longest_first(self):
         table = suites.parse("a guest switch 1 x\nb guest iommu 9 x\n")
-        self.assertEqual([name for _, name, _ in test.plan(table)], ["iommu", "switch"])
+        self.assertEqual([name for _, name, _ in test.plan(table, True)], ["iommu", "switch"])
 
 
     def test_a_machine_that_has_most_of_it_gets_two_boots(self):
         rows = [f"s{n} guest switch 300 x" for n in range(6)] + ["t guest small 300 x"]
-        groups = [[suite.name for suite in group] for _, _, group in test.plan(suites.parse("\n".join(rows)))]
+        table = suites.parse("\n".join(rows))
+        groups = [[suite.name for suite in group] for _, _, group in test.plan(table, True)]
         self.assertEqual(groups, [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["t"]])
+
+    def test_looking_for_leaks_takes_a_boot_of_its_own(self):
+        table = suites.parse("a guest switch 1 x\nb guest,leaks switch 9 x\nc kunit,leaks switch 1 x\n")
+
+        def groups(everywhere):
+            return [[suite.name for suite in group] for _, _, group in test.plan(table, everywhere)]
+
+        self.assertEqual(groups(False), [["b", "c"], ["a"]])
+        self.assertEqual(groups(True), [["a", "b", "c"]])
+
+    def test_who_looks_for_leaks(self):
+        table = suites.parse("a guest switch 1 x\nb guest,leaks switch 1 x\n")
+        run = test.Run.__new__(test.Run)
+        for soak, suite, expected in [(False, "", [False, True]), (True, "", [True] * 2), (False, "a", [True] * 2)]:
+            run.options = argparse.Namespace(soak=soak, suite=suite)
+            self.assertEqual([run.wants_leaks([suite]) for suite in table], expected)
+            self.assertEqual(run.wants_leaks(table), expected[0])
 
     def test_halves(self):
         table = suites.parse("a guest switch 5 x\nb guest switch 1 x\nc guest switch 3 x\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import machine
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*$")
-_FLAGS = {"fresh", "bare", "extra", "release", "debug"}
+_FLAGS = {"fresh", "bare", "leaks", "extra", "release", "debug"}
 
 
 class TableError(Exception):
@@ -24,6 +24,7 @@ class Suite:
     command: str
     fresh: bool = False
     bare: bool = False
+    leaks: bool = False
     extra: bool = False
     flavour: str = ""
     soak_limit: int = 0

@@ -64,10 +64,10 @@ class Run:
     def limit(self, suite):
         return (suite.soak_limit if self.options.soak else suite.limit) * self.options.slow
 
-    def wants_leaks(self, machine):
-        """Looking for leaks makes everything nearly twice as slow. In a run of
-        everything the machine that has nearly all of the suites does it."""
-        return bool(self.options.soak or self.options.suite or machine == "switch")
+    def wants_leaks(self, group):
+        """kmemleak is half as much work again. In a run of everything it is done
+        for the suites that are about what is given back, and when."""
+        return looks_everywhere(self.options) or all(suite.leaks for suite in group)
 
     # -- Suites in a guest ---------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class Run:
                     folder,
                     memory=self.options.memory,
                     slow=self.options.slow,
-                    leaks=self.wants_leaks(name),
+                    leaks=self.wants_leaks(group),
                 )
             except GuestDied as error:
                 for suite in remaining:
@@ -232,8 +232,14 @@ def config_hz(kernel):
 WORTH_A_BOOT = 900
 
 
-def plan(selected):
-    """Groups that can run at the same time: (kind, machine, suites)."""
+def looks_everywhere(options):
+    """Whether a run looks for leaks in each of its boots."""
+    return bool(options.soak or options.suite)
+
+
+def plan(selected, everywhere):
+    """Groups that can run at the same time: (kind, machine, suites). Unless leaks
+    are looked for `everywhere`, suites for which they are share no boot with others."""
     hosts = [suite for suite in selected if suite.where == "host"]
     groups = [("host", None, hosts)] if hosts else []
     shared = {}
@@ -243,9 +249,9 @@ def plan(selected):
         if suite.fresh:
             groups.append(("guest", suite.machine, [suite]))
         else:
-            shared.setdefault(suite.machine, []).append(suite)
+            shared.setdefault((suite.machine, suite.leaks and not everywhere), []).append(suite)
     whole = sum(suite.limit for suite in selected)
-    for name, group in shared.items():
+    for (name, _), group in shared.items():
         # A boot costs time too: only if all others would wait for the end of this one.
         parts = halves(group) if weight(group) > max(whole / 2, WORTH_A_BOOT) else [group]
         groups += [("guest", name, part) for part in parts]
@@ -290,7 +296,7 @@ def main():
     run = Run(env, options)
     start = time.monotonic()
     run.report.say(f"{len(selected)} suites, {options.flavour} kernel, seed {options.seed}")
-    groups = plan(selected)
+    groups = plan(selected, looks_everywhere(options))
     if any(kind == "guest" for kind, _, _ in groups):
         run.initrd = image.make(env, options.flavour, os.path.join(env.build, f"guest/initramfs-{options.flavour}"))
     with ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as pool:
