@@ -229,7 +229,13 @@ def config_hz(kernel):
 
 
 # Seconds of limits that are worth a boot of their own.
-WORTH_A_BOOT = 900
+WORTH_A_BOOT = 600
+
+
+def lanes():
+    """How many groups run at the same time. One more than there are processors:
+    suites sleep for a fifth of their time, most of all where devices are plugged."""
+    return min(4, os.cpu_count() or 2) + 1
 
 
 def looks_everywhere(options):
@@ -237,7 +243,7 @@ def looks_everywhere(options):
     return bool(options.soak or options.suite)
 
 
-def plan(selected, everywhere):
+def plan(selected, everywhere, at_once=2):
     """Groups that can run at the same time: (kind, machine, suites). Unless leaks
     are looked for `everywhere`, suites for which they are share no boot with others."""
     hosts = [suite for suite in selected if suite.where == "host"]
@@ -253,7 +259,7 @@ def plan(selected, everywhere):
     whole = sum(suite.limit for suite in selected)
     for (name, _), group in shared.items():
         # A boot costs time too: only if all others would wait for the end of this one.
-        parts = halves(group) if weight(group) > max(whole / 2, WORTH_A_BOOT) else [group]
+        parts = halves(group) if weight(group) > whole / at_once + WORTH_A_BOOT else [group]
         groups += [("guest", name, part) for part in parts]
     # The longest first, so that what is left at the end is short.
     return sorted(groups, key=lambda group: -weight(group[2]))
@@ -296,10 +302,10 @@ def main():
     run = Run(env, options)
     start = time.monotonic()
     run.report.say(f"{len(selected)} suites, {options.flavour} kernel, seed {options.seed}")
-    groups = plan(selected, looks_everywhere(options))
+    groups = plan(selected, looks_everywhere(options), lanes())
     if any(kind == "guest" for kind, _, _ in groups):
         run.initrd = image.make(env, options.flavour, os.path.join(env.build, f"guest/initramfs-{options.flavour}"))
-    with ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as pool:
+    with ThreadPoolExecutor(max_workers=lanes()) as pool:
         tasks = []
         for kind, name, group in groups:
             if kind == "host":
