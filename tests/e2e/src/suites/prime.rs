@@ -3,7 +3,6 @@
 
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -26,6 +25,7 @@ use crate::system::cards::Place;
 use crate::system::random::Random;
 use crate::system::role;
 use crate::system::role::Role;
+use crate::system::socket::inheritable;
 use crate::system::JOB;
 use crate::system::MIB;
 use crate::tests;
@@ -344,12 +344,6 @@ fn imports_cannot_be_mapped(_: &Context) -> Outcome {
     let window = b.import(&buffer.export()?)?;
     check_errno!(window.map(), OPNOTSUPP);
     Ok(())
-}
-
-/// Makes a descriptor survive exec.
-pub fn inheritable(fd: BorrowedFd<'_>) -> Outcome {
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
-        .map_err(|errno| Stop::failed(format!("fcntl: {errno}")))
 }
 
 fn another_process_imports(_: &Context) -> Outcome {

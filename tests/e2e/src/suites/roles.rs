@@ -29,6 +29,7 @@ fn play(name: &str, arguments: &[&str]) -> Outcome {
         ("keep", [node]) => super::vmfd::keep(node),
         ("consume", [node, how, fd, uid]) => super::vmapi::consume(node, how, fd, uid),
         ("lend", [node, socket]) => super::vmapi::lend(node, socket),
+        ("stuck", [node, socket]) => super::queue::stuck(node, socket),
         ("labour", [node, seed]) => super::queue::labour(node, seed),
         ("nic-lend", [node, socket]) => super::niccopy::lend(node, socket),
         ("nic-join", [node, socket]) => super::niccopy::join(node, socket),

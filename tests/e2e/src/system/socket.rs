@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -13,6 +14,19 @@ use rustix::net;
 use crate::check;
 use crate::harness::Outcome;
 use crate::harness::Stop;
+
+/// Lets children have a descriptor, too.
+pub fn inheritable(fd: BorrowedFd<'_>) -> Outcome {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
+        .map_err(|errno| Stop::failed(format!("fcntl: {errno}")))
+}
+
+/// The socket that this process was started with, by its number.
+pub fn inherited(fd: &str) -> Outcome<UnixStream> {
+    let fd = fd.parse().map_err(Stop::failed)?;
+    // SAFETY: the parent has left it open for this process, which owns it now.
+    Ok(unsafe { UnixStream::from_raw_fd(fd) })
+}
 
 /// Sends a descriptor over a socket.
 pub fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> Outcome {

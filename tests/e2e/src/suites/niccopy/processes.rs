@@ -4,8 +4,6 @@
 
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
-use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -54,12 +52,6 @@ pub fn tests() -> Vec<Test> {
 
 const SIZE: u64 = 2 * MIB;
 
-/// Lets children have a descriptor, too.
-fn inheritable(fd: BorrowedFd<'_>) -> Outcome {
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
-        .map_err(|errno| Stop::failed(format!("fcntl: {errno}")))
-}
-
 /// Another process with an address space.
 struct Other {
     role: Role,
@@ -69,7 +61,7 @@ struct Other {
 impl Other {
     fn start(role: &str, node: &Node) -> Outcome<Other> {
         let (socket, theirs) = UnixStream::pair()?;
-        inheritable(theirs.as_fd())?;
+        socket::inheritable(theirs.as_fd())?;
         let node = node.path.display().to_string();
         let fd = theirs.as_raw_fd().to_string();
         let role = Role::start(role, &[&node, &fd])?;
@@ -143,16 +135,10 @@ impl Lender {
     }
 }
 
-fn socket_of(fd: &str) -> Outcome<UnixStream> {
-    let fd = fd.parse().map_err(Stop::failed)?;
-    // SAFETY: the parent has left it open for this process, which owns it now.
-    Ok(unsafe { UnixStream::from_raw_fd(fd) })
-}
-
 /// Role: sends its address space over a socket.
 pub fn lend(node: &str, fd: &str) -> Outcome {
     let lender = Lender::new(node)?;
-    let socket = socket_of(fd)?;
+    let socket = socket::inherited(fd)?;
     socket::send(&socket, lender.space.vm.export()?.as_fd())?;
     lender.serve(|line| Err(Stop::failed(format!("{line}: what?"))))
 }
@@ -161,7 +147,7 @@ pub fn lend(node: &str, fd: &str) -> Outcome {
 /// from and to others, by their numbers.
 pub fn join(node: &str, fd: &str) -> Outcome {
     let lender = Lender::new(node)?;
-    let nic = Nic::from_fd(socket::receive(&socket_of(fd)?)?)?;
+    let nic = Nic::from_fd(socket::receive(&socket::inherited(fd)?)?)?;
     let vm = nic.register(lender.space.vm.export()?)?;
     role::say(&vm.number().to_string());
     lender.serve(|line| {

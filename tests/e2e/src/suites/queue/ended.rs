@@ -2,6 +2,10 @@
 //! Jobs that something else ends: a reset, the end of the device, of the driver
 //! or of the process.
 
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +34,7 @@ use crate::system::machine::Slot;
 use crate::system::random::Random;
 use crate::system::role;
 use crate::system::role::Role;
+use crate::system::socket;
 use crate::system::space::Space;
 use crate::system::sw_sync::Timeline;
 use crate::system::timing::Slow;
@@ -43,6 +48,7 @@ pub fn tests() -> Vec<Test> {
         a_reset: 120,
         resets_at_random_moments: 180,
         a_reset_of_a_virtual_function: 180,
+        jobs_of_a_killed_process_are_cancelled,
         the_driver_is_taken_off: 120,
         the_device_is_pulled_out: 180,
         the_process_is_killed: 180,
@@ -171,6 +177,38 @@ fn a_reset_of_a_virtual_function(_: &Context) -> Outcome {
     cancelled("the job in flight", &stuck.hang)?;
     beside.wait(JOB)?;
     space.holds("what was mapped", BASE, MIB, 0x78)
+}
+
+/// The jobs of a process that is gone are of no use: nobody waits for them.
+fn jobs_of_a_killed_process_are_cancelled(_: &Context) -> Outcome {
+    let node = cards::first_node()?.path.display().to_string();
+    let (socket, theirs) = UnixStream::pair()?;
+    socket::inheritable(theirs.as_fd())?;
+    let mut role = Role::start("stuck", &[&node, &theirs.as_raw_fd().to_string()])?;
+    drop(theirs);
+    let files = [
+        "the job in flight",
+        "the job behind it",
+        "the job that waited",
+    ]
+    .map(|what| (what, socket::receive(&socket)));
+    role.kill()?;
+    for (what, file) in files {
+        cancelled(what, &SyncFile::from(file?))?;
+    }
+    Ok(())
+}
+
+/// Role: has jobs that do not end, and sends their fences over a socket.
+pub fn stuck(node: &str, fd: &str) -> Outcome {
+    let space = Space::new(&hlrs::Device::open(Path::new(node))?)?;
+    let timeline = Timeline::new()?;
+    let jobs = Stuck::new(&space, &timeline.syncobj(&space.device)?)?;
+    let socket = socket::inherited(fd)?;
+    for file in [jobs.hang, jobs.behind, jobs.gated] {
+        socket::send(&socket, OwnedFd::from(file).as_fd())?;
+    }
+    role::listen().map(drop)
 }
 
 /// Every call of an open file whose device is gone, and the jobs it had.

@@ -35,6 +35,7 @@ pub fn tests() -> Vec<Test> {
         points_of_timelines,
         as_many_syncobjs_as_a_job_may_have,
         fences_of_dma_bufs,
+        others_do_not_wait_for_jobs_unasked,
         a_fence_that_fails,
         binary_syncobjs_are_used_again,
     ]
@@ -281,6 +282,29 @@ fn fences_of_dma_bufs(_: &Context) -> Outcome {
         check_eq!(space.crc_result(0)?, expected, "after the last fill");
     }
     Ok(())
+}
+
+/// Synchronisation is explicit both ways: what a job may use others can use at
+/// the same time, unless they were given its fence.
+fn others_do_not_wait_for_jobs_unasked(_: &Context) -> Outcome {
+    let (a, b) = cards::two()?;
+    let space = Space::new(&b)?;
+    let own = Place::Visible.create(&a, MIB)?;
+    let dmabuf = own.dma_buf().create()?;
+    let window = b.import(&dmabuf)?;
+    space.vm.map(BASE, &window)?;
+    let timeline = Timeline::new()?;
+    let job = space.queue.job().fill(BASE, MIB, 1);
+    let work = job.wait_for(&timeline.syncobj(&b)?).start()?;
+    for access in [hlrs::Access::Read, hlrs::Access::Write] {
+        let fence = dmabuf.export_sync_file(access)?;
+        check!(fence.is_done()?, "{access:?} waits for the job");
+    }
+    own.fill(0, MIB, 2)?;
+    cards::holds_pattern("before the job", &own, 2)?;
+    timeline.advance(1)?;
+    work.wait(JOB)?;
+    cards::holds_pattern("after the job", &own, 1)
 }
 
 /// The fence is over, though not as it should be. That is enough.

@@ -10,6 +10,7 @@ mod hang;
 mod order;
 
 pub use ended::labour;
+pub use ended::stuck;
 
 use hlrs::FenceStatus;
 use hlrs::Queue;
