@@ -186,17 +186,13 @@ fn jobs_of_a_killed_process_are_cancelled(_: &Context) -> Outcome {
     socket::inheritable(theirs.as_fd())?;
     let mut role = Role::start("stuck", &[&node, &theirs.as_raw_fd().to_string()])?;
     drop(theirs);
-    let files = [
-        "the job in flight",
-        "the job behind it",
-        "the job that waited",
-    ]
-    .map(|what| (what, socket::receive(&socket)));
+    let received = || Ok::<_, Stop>(SyncFile::from(socket::receive(&socket)?));
+    let (hang, behind, gated) = (received()?, received()?, received()?);
     role.kill()?;
-    for (what, file) in files {
-        cancelled(what, &SyncFile::from(file?))?;
-    }
-    Ok(())
+    cancelled("the job in flight", &hang)?;
+    cancelled("the job behind it", &behind)?;
+    // Its fence may end before the queue: both are files of that process.
+    done_or_cancelled("the job that waited", &gated)
 }
 
 /// Role: has jobs that do not end, and sends their fences over a socket.
