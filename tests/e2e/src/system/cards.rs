@@ -187,7 +187,7 @@ pub fn settles(device: &Device, expected: u64) -> Outcome {
         found.as_ref().is_ok_and(|found| *found == expected)
     })
     .map_err(|stop| match &found {
-        Ok(found) => stop.during(&format!("{found} in use")),
+        Ok(found) => stop.during(format!("{found} in use")),
         Err(_) => stop,
     })
 }
