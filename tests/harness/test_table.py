@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import threading
 import unittest
 
 import bench
@@ -116,6 +117,14 @@ class Plan(unittest.TestCase):
             run.options = argparse.Namespace(soak=soak, suite=suite)
             self.assertEqual([run.wants_leaks([suite]) for suite in table], expected)
             self.assertEqual(run.wants_leaks(table), expected[0])
+
+    def test_boots_of_a_machine_have_different_names(self):
+        one, two = suites.parse("a guest switch 1 x\nb guest switch 1 x\n"), suites.parse("c guest switch 1 x\n") * 2
+        run = test.Run.__new__(test.Run)
+        run._members, run._lock = {}, threading.Lock()
+        labels = [run._label("switch", group, "end") for group in (one, two, one)]
+        self.assertEqual(labels, ["switch/end", "switch-2/end", "switch/end"])
+        self.assertEqual(run._members, {"switch/end": "a,b", "switch-2/end": "c,c"})
 
     def test_halves(self):
         table = suites.parse("a guest switch 5 x\nb guest switch 1 x\nc guest switch 3 x\n")

@@ -127,9 +127,15 @@ class Run:
         return True
 
     def _label(self, name, group, what):
-        label = f"{group[0].name if len(group) == 1 else name}/{what}"
-        self._members[label] = ",".join(suite.name for suite in group)
-        return label
+        """A name for what stands behind no suite; other boots of the machine have another."""
+        members = ",".join(suite.name for suite in group)
+        boot = first = group[0].name if len(group) == 1 else name
+        number = 1
+        with self._lock:
+            while self._members.setdefault(f"{boot}/{what}", members) != members:
+                number += 1
+                boot = f"{first}-{number}"
+        return f"{boot}/{what}"
 
     def _lost(self, suite, detail):
         self.report.started(suite.name)
