@@ -25,7 +25,7 @@ class GuestDied(Exception):
 class Guest:
     BOOT_LIMIT = 240
     # What a command gets beyond its own limit, before the guest counts as hung.
-    MARGIN = 20
+    MARGIN = 40
 
     def __init__(self, env, variant, flavour, initrd, folder, *, icount=False, memory="2G", disk=None, extra="", slow=1,
                  terminal=False, leaks=True):
