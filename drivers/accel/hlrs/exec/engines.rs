@@ -315,6 +315,10 @@ impl Engines {
     pub(super) fn look_after(&self, queue: &Queue) {
         let mut state = self.state.lock();
 
+        // During a reset a device that is there cannot be told from one that is gone.
+        if state.phase != Phase::Running {
+            return;
+        }
         if !self.hw.is_present() {
             self.die(&mut state, ENODEV);
             return;

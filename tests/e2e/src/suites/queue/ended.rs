@@ -47,6 +47,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         a_reset: 120,
         resets_at_random_moments: 180,
+        work_that_waits_during_a_reset: 120,
         a_reset_of_a_virtual_function: 180,
         jobs_of_a_killed_process_are_cancelled,
         the_driver_is_taken_off: 120,
@@ -156,6 +157,43 @@ fn resets_at_random_moments(context: &Context) -> Outcome {
             space.fill(BASE, 4 * MIB, round)?;
             space.holds("after a reset", BASE, 4 * MIB, round)?;
         }
+    }
+    Ok(())
+}
+
+/// Work is looked after now and then from the moment on at which it could be
+/// done, also when it waits for its turn; and if that is during a reset, when
+/// the function does not answer.
+fn work_that_waits_during_a_reset(context: &Context) -> Outcome {
+    /// How often it is looked after.
+    const PERIOD: Duration = Duration::from_millis(250);
+    /// More than the function has for user space, twice.
+    const QUEUES: u32 = 32;
+    let node = cards::first_node()?;
+    let space = Space::first()?;
+    for round in 0..context.rounds(2, 50) {
+        // The reset ends it.
+        let _slow = Slow::commands(&node.address, 2 * PERIOD)?;
+        let mut works = Vec::new();
+        for n in 0..QUEUES {
+            let queue = space.vm.queue()?;
+            let job = queue.job().fence(space.result_va(0), n.into());
+            works.push((job.start()?.sync_file()?, queue));
+            // Each at another moment of the period.
+            if n >= QUEUES / 2 {
+                std::thread::sleep(PERIOD / (QUEUES / 2));
+            }
+        }
+        reset(&node.address)?;
+        let mut waited = 0;
+        for (work, _) in &works {
+            match ended(work)? {
+                FenceStatus::Done => waited += 1,
+                status => check_eq!(status, FenceStatus::Failed(Errno::CANCELED)),
+            }
+        }
+        check!(waited > 0, "round {round}: nothing had to wait");
+        space.queue.job().fence(space.result_va(1), 1).run(JOB)?;
     }
     Ok(())
 }
