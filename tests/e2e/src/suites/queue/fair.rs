@@ -59,95 +59,86 @@ fn pending(queues: &[Queue]) -> Outcome<u32> {
     Ok(pending)
 }
 
-/// How many of some jobs have not ended.
-fn unfinished<'a>(works: impl IntoIterator<Item = &'a Work>) -> Outcome<usize> {
-    let mut count = 0;
-    for work in works {
-        count += usize::from(!work.is_done()?);
+/// When jobs have ended, by the device's clock: whatever the host does beside,
+/// this is their order. Waits for them.
+fn times(space: &Space, works: &[Work]) -> Outcome<Vec<u64>> {
+    let mut times = Vec::new();
+    for (n, work) in works.iter().enumerate() {
+        work.wait(JOB)?;
+        times.push(space.result(n)?.1);
     }
-    Ok(count)
+    Ok(times)
 }
 
 fn a_flood_does_not_drown_another_file(_: &Context) -> Outcome {
     let node = cards::first_node()?;
     let (many, few) = (Space::first()?, Space::first()?);
     let timeline = Timeline::new()?;
-    let (one, two) = (timeline.fence()?, timeline.fence()?);
-    let gate = |space: &Space, fence| -> Outcome<_> {
+    let gate = timeline.fence()?;
+    let open = |space: &Space| -> Outcome<_> {
         let syncobj = space.device.syncobj()?;
-        syncobj.import_sync_file(fence)?;
+        syncobj.import_sync_file(&gate)?;
         Ok(syncobj)
     };
-    let (queues, flood) = flood(&many, &gate(&many, &one)?, 40, 200)?;
-    let other = gate(&few, &two)?;
-    let works = (0..2)
+    let (queues, flood) = flood(&many, &open(&many)?, 40, 200)?;
+    // One after the other, since they are of one queue: each has to come before
+    // most of what waits there.
+    let other = open(&few)?;
+    let works = (0..6)
         .map(|n| {
-            few.queue
-                .job()
-                .fence(few.result_va(n), 1)
-                .wait_for(&other)
-                .start()
+            let job = few.queue.job().fence(few.result_va(n), 1);
+            job.wait_for(&other).start()
         })
         .collect::<hlrs::Result<Vec<_>>>()?;
     check_eq!(pending(&queues)?, 200, "jobs before the gate opens");
     let _slow = Slow::commands(&node.address, COMMAND)?;
     timeline.advance(1)?;
-    // The flood has all engines when the others come.
-    wait_until("the first of the flood", JOB, || {
-        flood[0].is_done().unwrap_or(false)
-    })?;
-    timeline.advance(1)?;
-    for work in &works {
-        work.wait(JOB)?;
-    }
-    let left = unfinished(&flood)?;
+    let last = times(&few, &works)?.into_iter().max().unwrap_or(0);
+    let flood = times(&many, &flood)?;
+    let left = flood.iter().filter(|time| **time > last).count();
     check!(
         left >= 40,
-        "only {left} of 200 jobs of the flood were left when the other file's 2 had ended"
+        "only {left} of 200 jobs of the flood were left when the other file's 6 had ended"
     );
-    for work in &flood {
-        work.wait(JOB)?;
-    }
     Ok(())
 }
 
-/// One queue with many jobs, and others with one each.
+/// Many queues with some jobs, and another with one.
 fn queues_of_a_file_take_turns(_: &Context) -> Outcome {
     let node = cards::first_node()?;
     let space = Space::first()?;
     let timeline = Timeline::new()?;
     let gate = timeline.syncobj(&space.device)?;
     // More queues than engines, so that each waits for its turn.
-    let (queues, works) = flood(&space, &gate, 40, 200)?;
-    let late = timeline.syncobj(&space.device)?;
-    let job = space.queue.job().fence(space.result_va(0), 1);
-    let single = job.wait_for(&late).start()?;
+    let (queues, mut works) = flood(&space, &gate, 40, 200)?;
+    let job = space.queue.job().fence(space.result_va(works.len()), 1);
+    works.push(job.wait_for(&gate).start()?);
     let _slow = Slow::commands(&node.address, COMMAND)?;
     timeline.advance(1)?;
-    wait_until("the first of the flood", JOB, || {
-        works[0].is_done().unwrap_or(false)
-    })?;
-    timeline.advance(1)?;
-    single.wait(JOB)?;
-    // In the order of submission: the n-th job is of queue n % 40.
-    let open: Vec<_> = (0..queues.len())
-        .map(|n| unfinished(works.iter().skip(n).step_by(queues.len())))
-        .collect::<Outcome<_>>()?;
-    let left: usize = open.iter().sum();
+    let mut times = times(&space, &works)?;
+    let single = times.pop().unwrap_or(0);
+    let left = times.iter().filter(|time| **time > single).count();
     check!(
         left >= 40,
         "only {left} of 200 jobs were left when the single one of another queue had ended"
     );
-    // None of the queues is far behind the others.
+    // None of the queues is far behind the others when half of all is done. In
+    // the order of submission: the n-th job is of queue n % 40.
+    let mut sorted = times.clone();
+    sorted.sort_unstable();
+    let half = sorted[sorted.len() / 2];
+    let open: Vec<_> = (0..queues.len())
+        .map(|n| {
+            let jobs = times.iter().skip(n).step_by(queues.len());
+            jobs.filter(|time| **time > half).count()
+        })
+        .collect();
     let least = open.iter().min().copied().unwrap_or(0);
     let most = open.iter().max().copied().unwrap_or(0);
     check!(
         most - least <= 3,
         "of 5 jobs some queues have {least} left, others {most}"
     );
-    for work in &works {
-        work.wait(JOB)?;
-    }
     Ok(())
 }
 
