@@ -66,6 +66,23 @@ impl OwnedQueue {
         )
     }
 
+    /// Creates a workqueue that runs items on the processor that queued them, one after the other
+    /// as long as they do not sleep, and side by side if they do.
+    ///
+    /// That saves the switch to another thread for an item that another has queued. As
+    /// [`OwnedQueue::ordered`] otherwise. C: `alloc_workqueue()` with `WQ_PERCPU`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn per_cpu(name: &CStr) -> Result<Self> {
+        Self::new(
+            name,
+            bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_MEM_RECLAIM,
+            0,
+        )
+    }
+
     /// Creates a workqueue; `max_active` is that of `alloc_workqueue()`.
     pub(crate) fn new(name: &CStr, flags: bindings::wq_flags, max_active: i32) -> Result<Self> {
         // SAFETY: The format takes one string, which is copied.

@@ -71,8 +71,10 @@ pub(crate) struct DeviceData {
     pub(crate) engines: Arc<Engines>,
     /// Contexts of the MMU.
     pub(crate) contexts: Arc<Contexts>,
-    /// Where jobs of user space's queues are given to the engines.
+    /// Where jobs of user space's queues are given to the engines, and freed.
     pub(crate) submit_queue: Arc<OwnedQueue>,
+    /// Where VM_BINDs are done. Large ones take long, and may do so on any processor.
+    pub(crate) bind_queue: Arc<OwnedQueue>,
     /// BAR 2.
     pub(crate) aperture: IoWindow,
     /// What peers need to reach BAR 2; [`None`] if they cannot.
@@ -109,6 +111,7 @@ impl DeviceData {
         engines: Arc<Engines>,
         contexts: Arc<Contexts>,
         submit_queue: Arc<OwnedQueue>,
+        bind_queue: Arc<OwnedQueue>,
         aperture: IoWindow,
         p2p: Option<Arc<p2pdma::Provider>>,
         sharing: Sharing,
@@ -124,6 +127,7 @@ impl DeviceData {
             engines,
             contexts,
             submit_queue,
+            bind_queue,
             aperture,
             p2p,
             exports: sharing.exports,

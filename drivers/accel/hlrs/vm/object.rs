@@ -119,7 +119,7 @@ impl Vm {
             name: c"hlrs-bind",
             credit_limit: BINDS_AT_A_TIME,
             timeout: None,
-            submit_queue: Some(dev.submit_queue.clone()),
+            submit_queue: Some(dev.bind_queue.clone()),
             timeout_queue: None,
             device: dev.parent(),
         })?;
