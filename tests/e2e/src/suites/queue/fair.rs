@@ -65,7 +65,9 @@ fn times(space: &Space, works: &[Work]) -> Outcome<Vec<u64>> {
     let mut times = Vec::new();
     for (n, work) in works.iter().enumerate() {
         work.wait(JOB)?;
-        times.push(space.result(n)?.1);
+        let time = space.result(n)?.1;
+        check!(time > 0, "job {n} has ended without its fence");
+        times.push(time);
     }
     Ok(times)
 }
