@@ -132,37 +132,6 @@ class Plan(unittest.TestCase):
         self.assertEqual(len(test.halves(table[:1])), 1)
 
 
-class TryAgain(unittest.TestCase):
-    """A suite that the emulator's own defect has ended is begun anew, once."""
-
-    class Guest:
-        def __init__(self, defect):
-            self._defect = defect
-
-        def emulator_defect(self):
-            return self._defect
-
-    def setUp(self):
-        self.run_ = test.Run.__new__(test.Run)
-        self.run_._retried = set()
-        self.said = []
-        self.run_.report = self
-        self.suite, self.other = suites.parse("a guest switch 1 x\nb guest switch 1 x\n")
-
-    def say(self, text):
-        self.said.append(text)
-
-    def test_once(self):
-        self.assertTrue(self.run_._try_again(self.Guest(True), self.suite))
-        self.assertFalse(self.run_._try_again(self.Guest(True), self.suite))
-        self.assertTrue(self.run_._try_again(self.Guest(True), self.other))
-        self.assertEqual(len(self.said), 2)
-
-    def test_other_ends_are_failures(self):
-        self.assertFalse(self.run_._try_again(self.Guest(False), self.suite))
-        self.assertEqual(self.said, [])
-
-
 class Bench(unittest.TestCase):
     LINE = "bench x ours=12 peer=10.0 peer_name=bare_ioctl unit=ns"
 

@@ -3,16 +3,18 @@
 # QEMU with the device model.
 #
 # qemu-src-KEY is the unpacked source with a configured build folder, keyed by
-# QEMU's version and options; it is kept, so that a change of the device model
-# compiles that and links. qemu-KEY holds one finished binary, keyed by the
+# QEMU's version, options and patches; it is kept, so that a change of the device
+# model compiles that and links. qemu-KEY holds one finished binary, keyed by the
 # device model too: a run never sees the binary of another change to come.
 
 qemu_device=$HLRS_TOP/tools/qemu/device
+qemu_patches=$HLRS_TOP/tools/qemu/patches
 qemu_hw=$HLRS_TOP/drivers/accel/hlrs/hlrs_hw.h
 
 qemu_src_key() {
 	key_of "$CACHE" "$(cat "$(root_dir)"/usr/src/packages/qemu_*.dsc)" "$(cat "$qemu_device/configure-args")" \
-		"$(root_versions gcc meson libglib2.0-dev libfdt-dev)" "$(declare -f make_qemu_src)"
+		"$(cat "$qemu_patches"/*.patch)" "$(root_versions gcc meson libglib2.0-dev libfdt-dev)" \
+		"$(declare -f make_qemu_src)"
 }
 qemu_src_dir() { printf '%s/qemu-src-%s' "$CACHE" "$(qemu_src_key)"; }
 
@@ -29,7 +31,8 @@ qemu_binary() { printf '%s/qemu-system-x86_64' "$(qemu_dir)"; }
 make_qemu_src() {
 	local part=$1
 	mkdir -p "$part"
-	"$HLRS_TOP/tools/env/enter" sh -c "dpkg-source --no-check -x /usr/src/packages/qemu_*.dsc '$part/source'"
+	"$HLRS_TOP/tools/env/enter" sh -ec "dpkg-source --no-check -x /usr/src/packages/qemu_*.dsc '$part/source'
+		for patch in '$qemu_patches'/*.patch; do patch -d '$part/source' -p1 <\"\$patch\"; done"
 }
 
 configure_qemu() {

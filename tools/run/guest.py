@@ -229,13 +229,6 @@ class Guest:
         self._seen_splats = len(self.detector.splats)
         return found
 
-    def emulator_defect(self):
-        """Whether QEMU ended by a defect of its own that is known: its
-        processors run in parallel, and one uses a table of memory regions that
-        another has just replaced. It is rare, and has nothing to do with us."""
-        with open(os.path.join(self.folder, "qemu.log"), encoding="utf-8", errors="replace") as log:
-            return "iotlb_to_section: Assertion" in log.read()
-
     def _tail(self, name, count=30):
         with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as log:
             return "".join(log.readlines()[-count:]).rstrip()

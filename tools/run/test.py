@@ -32,9 +32,6 @@ class Run:
         os.makedirs(self.folder)
         self.initrd = None
         self._boots = 0
-        # Suites that the emulator did not survive: once each, and those to be begun anew.
-        self._retried = set()
-        self._again = set()
         # What stands behind a line that is no suite, such as the end of a boot.
         self._members = {}
         self._lock = threading.Lock()
@@ -99,8 +96,6 @@ class Run:
                 guest.wait_ready()
             except GuestDied as error:
                 guest.kill()
-                if self._try_again(guest, remaining[0]):
-                    continue
                 for suite in remaining:
                     self._lost(suite, [str(error), *guest.log_tail()])
                 return
@@ -108,23 +103,12 @@ class Run:
                 while remaining:
                     suite = remaining.pop(0)
                     if not self._suite(guest, suite):
-                        if suite.name in self._again:
-                            remaining.insert(0, suite)
-                            self._again.discard(suite.name)
                         break
                 else:
                     self._leave(guest, name, group)
             finally:
                 guest.finish()
             self._late(guest, name, group)
-
-    def _try_again(self, guest, suite):
-        """Once for each suite."""
-        if not guest.emulator_defect() or suite.name in self._retried:
-            return False
-        self._retried.add(suite.name)
-        self.report.say(f"{suite.name}: QEMU failed by a known defect of its own (iotlb_to_section); once more")
-        return True
 
     def _label(self, name, group, what):
         """A name for what stands behind no suite; other boots of the machine have another."""
@@ -171,9 +155,6 @@ class Run:
             except GuestDied as error:
                 alive = False
                 guest.kill()
-                if self._try_again(guest, suite):
-                    self._again.add(suite.name)
-                    return False
                 what = "hang" if guest.hung else "crash"
                 running = guest.detector.running[-1] if guest.detector.running else suite.name
                 extra.append(ktap.Result(what, ktap.FAIL, [str(error), f"while running: {running}", *guest.log_tail()]))

@@ -12,6 +12,7 @@ mod importers;
 mod iov;
 mod kill9;
 mod link;
+mod machine;
 mod mem;
 mod mmap;
 mod nic;
@@ -39,6 +40,10 @@ pub use roles::role;
 /// All suites.
 pub fn all() -> Vec<Suite> {
     vec![
+        Suite {
+            name: "machine",
+            tests: machine::tests(),
+        },
         Suite {
             name: "abi",
             tests: abi::tests(),

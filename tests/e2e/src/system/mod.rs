@@ -13,6 +13,7 @@ pub mod machine;
 pub mod nic;
 pub mod page_tables;
 pub mod random;
+pub mod registers;
 pub mod role;
 pub mod socket;
 pub mod space;
