@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::progress::Rounds;
+
 /// Why a test stopped early.
 #[derive(Debug)]
 pub enum Stop {
@@ -61,5 +63,10 @@ impl Context {
     /// soak run, unless another number was asked for.
     pub fn rounds(&self, short: u32, long: u32) -> u32 {
         self.rounds.unwrap_or(if self.soak { long } else { short })
+    }
+
+    /// These rounds, counted from 0; a test that takes long says how far it is.
+    pub fn each(&self, short: u32, long: u32) -> Rounds {
+        Rounds::new(self.rounds(short, long))
     }
 }

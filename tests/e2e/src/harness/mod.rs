@@ -7,6 +7,7 @@ mod context;
 mod ktap;
 mod leaks;
 mod process;
+mod progress;
 mod run;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use context::Context;
 pub use context::Outcome;
 pub use context::Stop;
+pub use progress::Progress;
 
 /// One test.
 pub struct Test {

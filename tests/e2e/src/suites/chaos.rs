@@ -190,7 +190,7 @@ fn one_round(round: u32, random: &mut Random) -> Outcome {
 
 fn memory_is_taken_back_at_any_moment(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(3, 500) {
+    for round in context.each(3, 500) {
         one_round(round, &mut random)?;
     }
     let (a, b) = cards::two()?;

@@ -66,7 +66,7 @@ fn unload_with_virtual_functions(_: &Context) -> Outcome {
 
 fn load_and_unload(context: &Context) -> Outcome {
     let count = cards::nodes()?.len();
-    for _ in 0..context.rounds(3, 100) {
+    for _ in context.each(3, 100) {
         {
             let device = cards::first()?;
             let buffer = Place::Visible.create(&device, 4 * MIB)?;

@@ -153,7 +153,7 @@ fn by_surprise_with_virtual_functions(_: &Context) -> Outcome {
 }
 
 fn many_times(context: &Context) -> Outcome {
-    for round in 0..context.rounds(1, 100) {
+    for round in context.each(1, 100) {
         let node = cards::first_node()?;
         let device = node.open()?;
         let buffer = Place::Visible.create(&device, 8 * MIB)?;

@@ -36,7 +36,7 @@ fn at_random_moments(context: &Context) -> Outcome {
     let (a, b) = cards::two()?;
     let used = (cards::used(&a)?, cards::used(&b)?);
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(3, 2000) {
+    for round in context.each(3, 2000) {
         let seed = random.next().to_string();
         let mut roles = (0..2)
             .map(|_| Role::start("churn", &[&first, &second, &seed]))
@@ -69,7 +69,7 @@ fn the_others_do_not_notice(context: &Context) -> Outcome {
     let window = b.import(&buffer.export()?)?;
     let bytes = cards::randomize(&buffer, &mut random)?;
     let expected = hlrs::crc32c(0, &bytes);
-    for _ in 0..context.rounds(2, 500) {
+    for _ in context.each(2, 500) {
         let seed = random.next().to_string();
         let mut role = Role::start("churn", &[&first, &second, &seed])?;
         role.expect("started")?;

@@ -306,7 +306,7 @@ fn what_goes_over_the_bus(context: &Context) -> Outcome {
 fn at_random(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let ends = Ends::new()?;
-    for round in 0..context.rounds(12, 500) {
+    for round in context.each(12, 500) {
         let size = (1 + random.below(512)) * PAGE;
         let (buffer, window, mut bytes) = ends.shared(size, &mut random)?;
         let (offset, len) = random.range(size);

@@ -319,7 +319,7 @@ fn calls_race_with_unbinding(context: &Context) -> Outcome {
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .clone();
-    for _ in 0..context.rounds(20, 1000) {
+    for _ in context.each(20, 1000) {
         let file = nic::open_with(&node, &options)?;
         let outcome = thread::scope(|scope| -> Outcome {
             let calls = scope.spawn(|| loop {

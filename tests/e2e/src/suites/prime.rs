@@ -266,7 +266,7 @@ fn jobs_of_both_devices_keep_their_order(context: &Context) -> Outcome {
     let window = b.import(&dmabuf)?;
     let target = Place::Lmem.create(&b, MIB)?;
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(2, 1000) {
+    for round in context.each(2, 1000) {
         let pattern = random.next();
         for n in 0..16 {
             let _busy = buffer.fill_async(0, size, n)?;
@@ -393,7 +393,7 @@ fn many_times(context: &Context) -> Outcome {
             .unwrap_or(0)
     };
     let open = descriptors();
-    for n in 0..context.rounds(20, 10_000) {
+    for n in context.each(20, 10_000) {
         let buffer = Place::Visible.create(&a, 4096 * (1 + u64::from(n) % 5))?;
         let window = b.import(&buffer.export()?)?;
         let pattern = u64::from(n) + 1;

@@ -60,7 +60,7 @@ fn works(device: &hlrs::Device) -> Outcome {
 fn reset_when_idle(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let device = node.open()?;
-    for _ in 0..context.rounds(3, 100) {
+    for _ in context.each(3, 100) {
         reset(&node.address)?;
         works(&device)?;
     }
@@ -70,7 +70,7 @@ fn reset_when_idle(context: &Context) -> Outcome {
 fn reset_with_jobs_in_flight(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let device = node.open()?;
-    for _ in 0..context.rounds(3, 100) {
+    for _ in context.each(3, 100) {
         let buffer = Place::Lmem.create(&device, 16 * MIB)?;
         for n in 0..32 {
             let _job = buffer.fill_async(0, buffer.size(), n)?;
@@ -195,7 +195,7 @@ fn a_job_that_hangs(context: &Context) -> Outcome {
     let device = node.open()?;
     let bystander = Place::Lmem.create(&device, MIB)?;
     bystander.fill(0, MIB, 0x99)?;
-    for _ in 0..context.rounds(1, 20) {
+    for _ in context.each(1, 20) {
         inject(&node, "hang")?;
         // Behind it or beside it: done in time, or refused with the reason.
         let buffer = Place::System.create(&device, MIB)?;

@@ -207,7 +207,7 @@ fn mappings_of_system_memory_are_safe(_: &Context) -> Outcome {
 
 fn with_jobs_in_flight(context: &Context) -> Outcome {
     let address = cards::first_node()?.address;
-    for _ in 0..context.rounds(2, 100) {
+    for _ in context.each(2, 100) {
         // Under another number than before, if the old node is still open.
         let device = driver::wait_node(&address)?.open()?;
         let (a, b) = (
@@ -329,7 +329,7 @@ fn with_virtual_functions(_: &Context) -> Outcome {
 
 fn many_times(context: &Context) -> Outcome {
     let address = cards::first_node()?.address;
-    for round in 0..context.rounds(4, 500) {
+    for round in context.each(4, 500) {
         let device = driver::wait_node(&address)?.open()?;
         let buffer = Place::Visible.create(&device, 2 * MIB)?;
         let map = buffer.map()?;

@@ -77,7 +77,7 @@ fn nobody_else_opens_an_owned_device(_: &Context) -> Outcome {
 
 fn one_owner_at_a_time(context: &Context) -> Outcome {
     let node = cards::first_node()?;
-    for _ in 0..context.rounds(3, 100) {
+    for _ in context.each(3, 100) {
         // Whoever comes first gets it, and only one.
         let files = (0..4).map(|_| node.open());
         let files = files.collect::<hlrs::Result<Vec<_>>>()?;

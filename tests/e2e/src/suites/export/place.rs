@@ -98,7 +98,7 @@ fn hidden_memory_is_moved(context: &Context) -> Outcome {
 fn hidden_memory_is_moved_after_its_jobs(context: &Context) -> Outcome {
     let (a, b) = small_aperture()?;
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(3, 100) {
+    for _ in context.each(3, 100) {
         let buffer = Place::Lmem.create(&a, 8 * MIB)?;
         let pattern = random.next();
         for n in 0..16 {

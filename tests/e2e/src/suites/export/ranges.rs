@@ -105,7 +105,7 @@ fn parts_of_a_buffer(context: &Context) -> Outcome {
             (size - PAGE, 0),
             (size - PAGE, PAGE),
         ];
-        for _ in 0..context.rounds(2, 500) {
+        for _ in context.each(2, 500) {
             let first = random.below(size / PAGE);
             let count = 1 + random.below(size / PAGE - first);
             ranges.push((first * PAGE, count * PAGE));
@@ -131,7 +131,7 @@ fn parts_of_scattered_memory(context: &Context) -> Outcome {
     });
     let pages = 100;
     let (buffer, mut bytes) = random_buffer(&a, Place::Visible, pages * PAGE, &mut random)?;
-    for _ in 0..context.rounds(4, 1000) {
+    for _ in context.each(4, 1000) {
         let first = random.below(pages);
         let count = 1 + random.below(pages - first);
         let range = (first * PAGE, count * PAGE);

@@ -62,7 +62,7 @@ fn importers_lose_it_and_get_it_back(context: &Context) -> Outcome {
         let window = b.import(&dmabuf)?;
         // One that has never been used, and so is not mapped.
         let unused = b.import(&late)?;
-        for round in 0..context.rounds(3, 200) {
+        for round in context.each(3, 200) {
             let what = format!("{place:?}, round {round}");
             check_eq!(window.crc32c(0, size)?, crc, "{what}");
             buffer.revoke()?;
@@ -231,7 +231,7 @@ fn a_reset_takes_it_and_gives_it_back(context: &Context) -> Outcome {
         check_eq!(window.crc32c(0, size)?, crc, "{place:?}: before");
         taken.fill(0, 8, 1)?;
         revoked.revoke()?;
-        for _ in 0..context.rounds(2, 50) {
+        for _ in context.each(2, 50) {
             reset(&nodes[0].address)?;
             check_eq!(window.crc32c(0, size)?, crc, "{place:?}: after a reset");
             let late = cards::two()?.1.import(&dmabuf)?;
@@ -287,7 +287,7 @@ fn importing_during_resets(context: &Context) -> Outcome {
             Ok(())
         });
         let mut result = Ok(());
-        for _ in 0..context.rounds(4, 200) {
+        for _ in context.each(4, 200) {
             // Between two resets everything goes on.
             let before = served.load(Ordering::Relaxed);
             result = reset(&nodes[0].address).and_then(|()| {

@@ -69,7 +69,7 @@ fn binding(context: &Context) -> Outcome {
     let theirs = Place::Visible.create(&other, MIB)?;
     theirs.fill(0, MIB, 0x2)?;
     let empty = space.vm.state()?;
-    for round in 0..context.rounds(1, 3) {
+    for round in context.each(1, 3) {
         // Imported anew, so that it is not mapped for the device yet.
         let window = device.import(&theirs.dma_buf().create()?)?;
         let mut before = space.vm.state()?;

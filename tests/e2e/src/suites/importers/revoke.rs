@@ -235,7 +235,7 @@ pub fn resets_while_importers_work(context: &Context) -> Outcome {
             .map(|(kind, importer)| scope.spawn(|| work(importer, *kind, &progress)))
             .collect();
         let mut result = Ok(());
-        for _ in 0..context.rounds(3, 100) {
+        for _ in context.each(3, 100) {
             std::thread::sleep(std::time::Duration::from_millis(50));
             let nobody_reads = progress.reset.write();
             progress.resets.fetch_add(1, Ordering::SeqCst);

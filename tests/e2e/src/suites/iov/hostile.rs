@@ -343,7 +343,7 @@ fn what_changes_later(context: &Context) -> Outcome {
 fn memory_that_changes_hands(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let exporter = Exporter::load()?;
-    for round in 0..context.rounds(1, 20) {
+    for round in context.each(1, 20) {
         let card = Card::scattered(&[QUOTA, QUOTA], &mut random)?;
         let address = card.vfs.vf_node(1)?.address;
         let dmabuf = exporter.export(&address, QUOTA, &[range(0, QUOTA)])?;
@@ -405,7 +405,7 @@ fn a_reset_that_nobody_tells_of(context: &Context) -> Outcome {
     let window = card.pf.import(&dmabuf)?;
     let space = Space::new(&card.pf)?;
     space.vm.map(BASE, &window)?;
-    for n in 0..context.rounds(2, 50) {
+    for n in context.each(2, 50) {
         let pattern = MINE + u64::from(n);
         space.fill(BASE, MIB, pattern)?;
         check_eq!(

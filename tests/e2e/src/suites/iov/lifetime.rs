@@ -68,7 +68,7 @@ fn revoked_and_given_again(context: &Context) -> Outcome {
     let space = Space::new(&card.pf)?;
     space.vm.map(BASE, &window)?;
     let crc = crc_of(&bytes, 0, 3 * MIB);
-    for round in 0..context.rounds(3, 100) {
+    for round in context.each(3, 100) {
         check_eq!(space.crc(BASE, 3 * MIB)?, crc, "round {round}");
         buffer.revoke()?;
         check_eq!(
@@ -116,7 +116,7 @@ fn revoked_while_work_keeps_coming(context: &Context) -> Outcome {
             });
         }
         let mut revoked = || -> Outcome {
-            for round in 0..context.rounds(4, 100) {
+            for round in context.each(4, 100) {
                 thread::sleep(std::time::Duration::from_millis(random.below(30)));
                 buffer.revoke()?;
                 let pattern = random.next();
@@ -144,7 +144,7 @@ fn resets_of_either_side(context: &Context) -> Outcome {
     let (buffer, window, _) = shared(&card, &vf, 4 * MIB, &mut random)?;
     let space = Space::new(&card.pf)?;
     space.vm.map(BASE, &window)?;
-    for round in 0..context.rounds(2, 50) {
+    for round in context.each(2, 50) {
         // With work in flight: what became of it is told, and then it is over.
         for n in 0..8 {
             let _job = window.fill_async(0, 4 * MIB, n)?;
@@ -205,7 +205,7 @@ fn functions_are_disabled(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let card = Card::scattered(&[QUOTA, QUOTA], &mut random)?;
     let mut old = Vec::new();
-    for round in 0..context.rounds(1, 20) {
+    for round in context.each(1, 20) {
         let before = cards::used(&card.pf)?;
         for number in [1, 2] {
             let vf = card.vf(number)?;

@@ -183,7 +183,7 @@ fn one_round(round: u32, exporter: &Exporter, random: &mut Random) -> Outcome {
 fn memory_is_taken_back_at_any_moment(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let exporter = Exporter::load()?;
-    for round in 0..context.rounds(6, 500) {
+    for round in context.each(6, 500) {
         one_round(round, &exporter, &mut random)?;
     }
     let used = cards::used(&cards::first()?)?;

@@ -115,7 +115,7 @@ fn buffers_do_not_overlap(context: &Context) -> Outcome {
         Ok((number, buffer))
     };
     let mut buffers = (0..100).map(&mut make).collect::<Outcome<Vec<_>>>()?;
-    for round in 0..context.rounds(2, 200) {
+    for round in context.each(2, 200) {
         for n in (round as usize % 3..buffers.len()).step_by(3) {
             let number = buffers[n].0 + 1_000_000;
             buffers[n] = make(number)?;

@@ -87,7 +87,7 @@ fn every_kind_of_memory(context: &Context) -> Outcome {
             let (look, mapped) = to.create(&dst.device, &other, SIZE)?;
             dst.vm.map(BASE, &mapped)?;
             let mut here = cards::randomize(&look, &mut random)?;
-            for n in 0..context.rounds(1, 100) {
+            for n in context.each(1, 100) {
                 let (offset, size) = random.range(SIZE);
                 let at = random.below(SIZE - size + 1);
                 pair.copy(BASE + offset, BASE + at, size).run(JOB)?;
@@ -140,7 +140,7 @@ fn scattered_pages(context: &Context) -> Outcome {
         sees(side, "mapped in pieces", BASE, &seen)?;
         contents.push(seen);
     }
-    for n in 0..context.rounds(8, 2000) {
+    for n in context.each(8, 2000) {
         let (offset, size) = random.range(SIZE);
         let at = random.below(SIZE - size + 1);
         pair.copy(BASE + offset, BASE + at, size).run(JOB)?;

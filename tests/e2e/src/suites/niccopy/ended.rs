@@ -92,7 +92,7 @@ fn a_reset(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let pair = Pair::of(&node)?;
     let mut failed = 0;
-    for round in 0..context.rounds(3, 300) {
+    for round in context.each(3, 300) {
         let [_src, dst] = buffers(&pair)?;
         let slow = slow(&node)?;
         let copies = in_flight(&pair, &mut random)?;
@@ -117,7 +117,7 @@ fn the_end_of_a_virtual_function(context: &Context) -> Outcome {
     let physical = Pair::of(&vfs.node)?;
     let [_a, b] = buffers(&physical)?;
     let mut failed = 0;
-    for round in 0..context.rounds(1, 50) {
+    for round in context.each(1, 50) {
         let node = vfs.vf_node(1)?;
         let pair = Pair::of(&node)?;
         for part in 0..2 {
@@ -172,7 +172,7 @@ fn told(eventfd: &std::os::fd::OwnedFd) -> u64 {
 fn the_nic_is_unbound(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(3, 300) {
+    for round in context.each(3, 300) {
         let pair = Pair::of(&node)?;
         let [_src, dst] = buffers(&pair)?;
         let slow = slow(&node)?;
@@ -247,7 +247,7 @@ fn unbound_while_a_call_waits(_: &Context) -> Outcome {
 fn the_accelerator_is_unbound(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(1, 100) {
+    for _ in context.each(1, 100) {
         let pair = Pair::of(&node)?;
         let _buffers = buffers(&pair)?;
         let slow = slow(&node)?;
@@ -269,7 +269,7 @@ fn the_accelerator_is_unbound(context: &Context) -> Outcome {
 fn the_accelerator_is_pulled_out(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(1, 30) {
+    for _ in context.each(1, 30) {
         let pair = Pair::of(&node)?;
         let _buffers = buffers(&pair)?;
         let slow = slow(&node)?;
@@ -308,7 +308,7 @@ fn copies_that_take_too_long(context: &Context) -> Outcome {
     {
         let pair = Pair::of(&node)?;
         let other = Pair::of(&node)?;
-        for round in 0..context.rounds(1, 50) {
+        for round in context.each(1, 50) {
             let [_src, dst] = buffers(&pair)?;
             let [_a, b] = buffers(&other)?;
             let slow = Slow::commands(&node.address, Duration::from_secs(1))?;
@@ -349,7 +349,7 @@ fn copies_that_take_too_long(context: &Context) -> Outcome {
 /// Not while a NIC is open; with copies in flight of one that was just closed.
 fn the_modules_are_unloaded(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(1, 20) {
+    for _ in context.each(1, 20) {
         let node = cards::first_node()?;
         let (one, two) = (node.open()?, node.open()?);
         let nic = nic::nic(&node)?;

@@ -111,7 +111,7 @@ fn jobs_of_the_address_space_go_on(context: &Context) -> Outcome {
             })
             .collect();
         let result = (|| -> Outcome {
-            for n in 0..context.rounds(40, 20_000) {
+            for n in context.each(40, 20_000) {
                 let (src, dst) = match n % 2 {
                     0 => (3 * BASE, BASE),
                     _ => (BASE, 3 * BASE),
@@ -176,7 +176,7 @@ fn copies_of_others_go_on(context: &Context) -> Outcome {
             })
             .collect();
         let result = (|| -> Outcome {
-            for n in 0..context.rounds(60, 10_000) {
+            for n in context.each(60, 10_000) {
                 let (src, dst) = match n % 2 {
                     0 => (3 * BASE, BASE),
                     _ => (BASE, 3 * BASE),
@@ -228,7 +228,7 @@ fn an_address_space_that_is_banned(context: &Context) -> Outcome {
     let stays_too = Side::new(&nic, &node.open()?)?;
     let _a = stays.buffer(Place::Lmem, MIB, 0x41)?;
     let b = stays_too.buffer(Place::Lmem, MIB, 0x42)?;
-    for round in 0..context.rounds(3, 100) {
+    for round in context.each(3, 100) {
         let bad = Side::new(&nic, &node.open()?)?;
         let _c = bad.buffer(Place::Lmem, MIB, 0x43)?;
         let mut copies = Vec::new();

@@ -193,7 +193,7 @@ fn two_that_lend(context: &Context) -> Outcome {
     let (mut b, vm_b) = Other::lending(&node, &nic)?;
     let own = Side::new(&nic, &node.open()?)?;
     let buffer = own.buffer(Place::System, SIZE, 0)?;
-    for round in 0..context.rounds(3, 200) {
+    for round in context.each(3, 200) {
         let pattern = 0x100 + u64::from(round % 8);
         a.fill(pattern)?;
         b.fill(pattern + 0x10)?;
@@ -247,7 +247,7 @@ fn one_that_lends_is_killed(context: &Context) -> Outcome {
     let before = cards::used(device)?;
     let mut random = Random::new(context.seed);
     let mut cancelled = 0;
-    for round in 0..context.rounds(3, 200) {
+    for round in context.each(3, 200) {
         let (mut other, vm) = Other::lending(&node, &nic)?;
         let rest = exhaust(device);
         let slow = Slow::commands(&node.address, Duration::from_millis(30))?;
@@ -282,7 +282,7 @@ fn one_that_copies_is_killed(context: &Context) -> Outcome {
     let device = node.open()?;
     let before = cards::used(&device)?;
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let nic = nic::nic(&node)?;
         let own = Side::new(&nic, &device)?;
         let target = Side::new(&nic, &device)?;

@@ -66,7 +66,7 @@ fn unmapped(context: &Context) -> Outcome {
     let pair = Pair::of(&node)?;
     let device = &pair.src.space.device;
     let mut in_flight = false;
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let src = pair.src.buffer(Place::Lmem, SIZE, 0x71)?;
         let dst = pair.dst.buffer(Place::Lmem, SIZE, 0x72)?;
         let rest = exhaust(device);
@@ -104,7 +104,7 @@ fn memory_is_taken_back(context: &Context) -> Outcome {
         .device
         .import(&exported.dma_buf().create()?)?;
     pair.dst.space.vm.map(BASE, &window)?;
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let slow = slow(&node.address, round)?;
         let copies = [pair.all(SIZE).start()?, pair.all(SIZE).start()?];
         moment(&mut random);
@@ -138,7 +138,7 @@ fn unregistered(context: &Context) -> Outcome {
     let _a = stays.buffer(Place::Lmem, SIZE, 0x91)?;
     let c = third.buffer(Place::Lmem, SIZE, 0x93)?;
     let mut cancelled = 0;
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let goes = Side::new(&nic, &node.open()?)?;
         let b = goes.buffer(Place::Lmem, SIZE, 0x92)?;
         c.fill(0, SIZE, 0x93)?;
@@ -191,7 +191,7 @@ fn the_device_file_is_closed(context: &Context) -> Outcome {
     let before = cards::used(device)?;
     let mut random = Random::new(context.seed);
     let mut cancelled = 0;
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let Side { vm, space } = Side::new(&nic, &node.open()?)?;
         let buffer = Place::Lmem.create(&space.device, SIZE)?;
         buffer.fill(0, SIZE, 0xa2)?;
@@ -233,7 +233,7 @@ fn the_nic_is_closed(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let (one, two) = (node.open()?, node.open()?);
     let mut random = Random::new(context.seed);
-    for round in 0..context.rounds(4, 300) {
+    for round in context.each(4, 300) {
         let nic = nic::nic(&node)?;
         let (src, dst) = (Side::new(&nic, &one)?, Side::new(&nic, &two)?);
         let _a = src.buffer(Place::Lmem, SIZE, 0xb1)?;

@@ -94,7 +94,7 @@ fn jobs_on_one_buffer_keep_their_order(context: &Context) -> Outcome {
         .iter()
         .map(|p| p.create(&device, size))
         .collect::<hlrs::Result<Vec<_>>>()?;
-    for round in 0..context.rounds(4, 1000) {
+    for round in context.each(4, 1000) {
         let pattern = random.next();
         let _fill = chain[0].fill_async(0, size, pattern)?;
         for pair in chain.windows(2) {
@@ -137,7 +137,7 @@ fn more_jobs_than_a_ring_holds(context: &Context) -> Outcome {
 fn closing_with_jobs_in_flight(context: &Context) -> Outcome {
     let device = cards::first()?;
     let size = 8 * MIB;
-    for _ in 0..context.rounds(4, 1000) {
+    for _ in context.each(4, 1000) {
         let source = Place::Lmem.create(&device, size)?;
         source.fill(0, size, u64::MAX)?;
         let target = Place::Lmem.create(&device, size)?;
@@ -186,7 +186,7 @@ fn operations_under_signals(context: &Context) -> Outcome {
         action.sa_sigaction = ignore as extern "C" fn(i32) as usize;
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
     }
-    for _ in 0..context.rounds(8, 1000) {
+    for _ in context.each(8, 1000) {
         let pattern = random.next();
         signal_after(1 + random.below(5000));
         a.buffer.fill(0, a.buffer.size(), pattern)?;

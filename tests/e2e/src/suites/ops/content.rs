@@ -213,7 +213,7 @@ fn random_operations(context: &Context) -> Outcome {
             models.push(Model::new(place.create(&device, size)?, &mut random)?);
         }
     }
-    for round in 0..context.rounds(3, 500) {
+    for round in context.each(3, 500) {
         for _ in 0..60 {
             let n = random.below(models.len() as u64) as usize;
             let (offset, size) = random.range(models[n].buffer.size());

@@ -114,7 +114,7 @@ fn a_reset(context: &Context) -> Outcome {
     let buffer = Place::Lmem.create(&space.device, MIB)?;
     buffer.fill(0, MIB, 0x77)?;
     space.vm.map(BASE, &buffer)?;
-    for _ in 0..context.rounds(2, 50) {
+    for _ in context.each(2, 50) {
         let gate = timeline.syncobj(&space.device)?;
         let stuck = Stuck::new(&space, &gate)?;
         reset(&node.address)?;
@@ -171,7 +171,7 @@ fn work_that_waits_during_a_reset(context: &Context) -> Outcome {
     const QUEUES: u32 = 32;
     let node = cards::first_node()?;
     let space = Space::first()?;
-    for round in 0..context.rounds(2, 50) {
+    for round in context.each(2, 50) {
         // The reset ends it.
         let _slow = Slow::commands(&node.address, 2 * PERIOD)?;
         let mut works = Vec::new();
@@ -277,7 +277,7 @@ fn works() -> Outcome {
 
 fn the_driver_is_taken_off(context: &Context) -> Outcome {
     let node = cards::first_node()?;
-    for _ in 0..context.rounds(1, 50) {
+    for _ in context.each(1, 50) {
         let mut space = Space::first()?;
         let timeline = Timeline::new()?;
         let buffer = Place::Lmem.create(&space.device, MIB)?;
@@ -304,7 +304,7 @@ fn the_driver_is_taken_off(context: &Context) -> Outcome {
 }
 
 fn the_device_is_pulled_out(context: &Context) -> Outcome {
-    for _ in 0..context.rounds(1, 20) {
+    for _ in context.each(1, 20) {
         let node = cards::first_node()?;
         let mut space = Space::first()?;
         let timeline = Timeline::new()?;
@@ -331,7 +331,7 @@ fn the_process_is_killed(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     let space = Space::new(&device)?;
     let kept = cards::used(&device)?;
-    for round in 0..context.rounds(4, 500) {
+    for round in context.each(4, 500) {
         // The first of them while everything takes its time.
         let slow = match round % 4 {
             0 => Some(Slow::commands(&node.address, Duration::from_millis(20))?),

@@ -275,7 +275,7 @@ fn the_neighbours_go_on(context: &Context) -> Outcome {
 fn contexts_are_used_again(context: &Context) -> Outcome {
     let device = cards::first()?;
     let before = cards::used(&device)?;
-    for n in 0..context.rounds(40, 1000) {
+    for n in context.each(40, 1000) {
         let space = Space::new(&device)?;
         space.faults_at(BASE + u64::from(n) * PAGE, false, FaultReason::NotPresent)?;
     }

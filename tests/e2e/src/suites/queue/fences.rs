@@ -106,7 +106,7 @@ fn a_chain_across_queues(context: &Context) -> Outcome {
         spaces[1].vm.queue()?,
     ];
     let timeline = Timeline::new()?;
-    for _ in 0..context.rounds(2, 50) {
+    for _ in context.each(2, 50) {
         spaces[0].clear_results()?;
         spaces[1].clear_results()?;
         let mut before = timeline.syncobj(&device)?;

@@ -46,7 +46,7 @@ fn a_job_that_hangs(context: &Context) -> Outcome {
     let (beside, elsewhere) = (Space::new(&device)?, Space::first()?);
     let buffer = Place::Lmem.create(&device, MIB)?;
     beside.vm.map(BASE, &buffer)?;
-    for _ in 0..context.rounds(2, 30) {
+    for _ in context.each(2, 30) {
         let space = Space::new(&device)?;
         let dumps = space.dumps()?;
         space.vm.map(BASE, &buffer)?;

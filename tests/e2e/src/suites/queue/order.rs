@@ -122,7 +122,7 @@ fn jobs_of_a_queue(context: &Context) -> Outcome {
     let buffer = Place::Lmem.create(&space.device, PAGE)?;
     space.vm.map(BASE, &buffer)?;
     let count = 200usize;
-    for _ in 0..context.rounds(2, 100) {
+    for _ in context.each(2, 100) {
         space.clear_results()?;
         let mut last = None;
         for n in 0..count {
@@ -153,7 +153,7 @@ fn jobs_of_many_queues(context: &Context) -> Outcome {
     check!(ids.len() == 40 && !ids.contains(&0), "numbers: {ids:?}");
     let buffer = Place::Lmem.create(&space.device, 40 * PAGE)?;
     space.vm.map(BASE, &buffer)?;
-    for _ in 0..context.rounds(2, 100) {
+    for _ in context.each(2, 100) {
         let mut works = Vec::new();
         for n in 0..5 {
             for (queue, va) in queues.iter().zip((BASE..).step_by(PAGE as usize)) {
@@ -213,7 +213,7 @@ fn more_jobs_than_a_ring_has_room_for(_: &Context) -> Outcome {
 fn destroying_a_queue_with_jobs(context: &Context) -> Outcome {
     let device = cards::first()?;
     let before = cards::used(&device)?;
-    for _ in 0..context.rounds(5, 300) {
+    for _ in context.each(5, 300) {
         let space = Space::new(&cards::first()?)?;
         let buffer = Place::Lmem.create(&space.device, 8 * MIB)?;
         space.vm.map(BASE, &buffer)?;

@@ -179,7 +179,7 @@ fn with_buffers_live(context: &Context) -> Outcome {
     let kept = Place::Visible.create(&pf, 8 * MIB)?;
     let bytes = cards::randomize(&kept, &mut random)?;
     let map = kept.map()?;
-    for round in 0..context.rounds(2, 50) {
+    for round in context.each(2, 50) {
         let count = 1 + random.below(7) as u32;
         vfs.set(count)?;
         let mut live = Vec::new();

@@ -259,7 +259,7 @@ fn failing_allocations(_: &Context) -> Outcome {
 fn many_times(context: &Context) -> Outcome {
     let setting = Setting::with(Driver::Ours)?;
     let before = descriptors()?;
-    for n in 0..context.rounds(3, 500) {
+    for n in context.each(3, 500) {
         let function = setting.taken.open()?;
         let dmabuf = function
             .export(LMEM, &[(u64::from(n) * PAGE, PAGE), (0, PAGE)])

@@ -194,7 +194,7 @@ fn the_pf_lets_go_of_it(context: &Context) -> Outcome {
         check_errno!(job, FAULT, "{what}, by address");
         Ok(())
     };
-    for round in 0..context.rounds(1, 20) {
+    for round in context.each(1, 20) {
         let mut last = 0;
         for what in ["a reset", "an FLR"] {
             let pattern = random.next();

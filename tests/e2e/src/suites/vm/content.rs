@@ -404,7 +404,7 @@ fn an_address_shows_what_was_mapped_last(context: &Context) -> Outcome {
     for (n, buffer) in buffers.iter().enumerate() {
         buffer.fill(0, LARGE, n as u64)?;
     }
-    for round in 0..context.rounds(12, 3000) {
+    for round in context.each(12, 3000) {
         let n = round as usize % 3;
         let size = if round % 2 == 0 { LARGE } else { 3 * PAGE };
         let op = BindOp::map_range(BASE, &buffers[n], 0, size);

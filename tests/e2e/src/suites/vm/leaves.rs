@@ -107,7 +107,7 @@ fn tables_go_when_they_are_empty(context: &Context) -> Outcome {
         let tables = Tables::of(&vm)?;
         let buffer = Place::Lmem.create(&device, PAGE)?;
         let used = cards::used(&device)?;
-        for _ in 0..context.rounds(2, 100) {
+        for _ in context.each(2, 100) {
             // A table of each level for every page.
             let vas = (0..32).map(|n| (n << 39) | (n << 30) | (n << 21) | (n << 12));
             let ops = vas.clone().map(|va| BindOp::map(va, &buffer));

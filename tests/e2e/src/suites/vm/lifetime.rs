@@ -43,7 +43,7 @@ const CONTEXTS: usize = 32;
 fn created_and_destroyed(context: &Context) -> Outcome {
     let device = cards::first()?;
     let before = cards::used(&device)?;
-    for _ in 0..context.rounds(10, 2000) {
+    for _ in context.each(10, 2000) {
         let mut vm = device.vm().create()?;
         check!(vm.id() != 0, "a VM has the number 0");
         let state = vm.state()?;
@@ -168,7 +168,7 @@ fn it_keeps_its_buffers(_: &Context) -> Outcome {
 fn closing_the_file_ends_all(context: &Context) -> Outcome {
     let stays = cards::first()?;
     let before = cards::used(&stays)?;
-    for _ in 0..context.rounds(2, 200) {
+    for _ in context.each(2, 200) {
         let device = cards::first()?;
         let buffer = Place::Lmem.create(&device, MIB / 2)?;
         let mut kept = Vec::new();
@@ -199,7 +199,7 @@ fn a_context_goes_to_a_new_owner(context: &Context) -> Outcome {
     let (first, second) = (cards::first()?, cards::first()?);
     let secret = Place::Lmem.create(&first, PAGE)?;
     secret.fill(0, PAGE, 0x5ec2_e75e_c2e7)?;
-    for _ in 0..context.rounds(2, 300) {
+    for _ in context.each(2, 300) {
         for _ in 0..MOST {
             let space = Space::new(&first)?;
             space.vm.map(BASE, &secret)?;

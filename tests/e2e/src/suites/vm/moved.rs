@@ -74,7 +74,7 @@ fn what_is_taken_back_and_given_again(context: &Context) -> Outcome {
         // In two places, one of them a part.
         let part = BindOp::map_range(2 * BASE, &window, 16 * PAGE, 8 * PAGE);
         space.vm.bind().map(BASE, &window).op(part).submit()?;
-        for round in 0..context.rounds(3, 100) {
+        for round in context.each(3, 100) {
             let what = format!("{place:?}, round {round}");
             check_eq!(space.crc(BASE, MIB)?, crc_of(&bytes, 0, MIB), "{what}");
             let crc = crc_of(&bytes, 16 * PAGE, 8 * PAGE);
@@ -169,7 +169,7 @@ fn a_reset_of_its_device(context: &Context) -> Outcome {
     let bind = space.vm.bind().map(BASE, &own).map(2 * BASE, &system);
     bind.map(3 * BASE, &window).submit()?;
     let mapped = space.vm.state()?;
-    for _ in 0..context.rounds(2, 50) {
+    for _ in context.each(2, 50) {
         reset(&node.address)?;
         check_eq!(space.vm.state()?, mapped, "the VM after a reset");
         check_eq!(
@@ -194,7 +194,7 @@ fn a_reset_of_the_exporter(context: &Context) -> Outcome {
     let (exported, window) = foreign(&device, &other, Place::Visible, MIB)?;
     exported.fill(0, MIB, 0x51)?;
     space.vm.map(BASE, &window)?;
-    for _ in 0..context.rounds(2, 50) {
+    for _ in context.each(2, 50) {
         space.holds("the other's memory", BASE, MIB, 0x51)?;
         reset(&theirs)?;
     }
@@ -213,7 +213,7 @@ fn a_reset_of_the_exporter(context: &Context) -> Outcome {
             }
             Ok(())
         });
-        for _ in 0..context.rounds(2, 50) {
+        for _ in context.each(2, 50) {
             reset(&theirs)?;
         }
         stop.store(true, Ordering::Relaxed);
@@ -267,7 +267,7 @@ fn memory_moves_into_the_aperture(context: &Context) -> Outcome {
     let (device, other) = small_aperture()?;
     let mut random = Random::new(context.seed);
     let (space, second) = (Space::new(&device)?, Space::new(&device)?);
-    for _ in 0..context.rounds(2, 50) {
+    for _ in context.each(2, 50) {
         let buffer = Place::Lmem.create(&device, 4 * MIB)?;
         let bytes = cards::randomize(&buffer, &mut random)?;
         let part = BindOp::map_range(2 * BASE, &buffer, MIB, 2 * MIB).read_only();
@@ -302,7 +302,7 @@ fn memory_moves_into_the_aperture(context: &Context) -> Outcome {
 fn memory_moves_while_jobs_use_it(context: &Context) -> Outcome {
     let (device, other) = small_aperture()?;
     let space = Space::new(&device)?;
-    for round in 0..context.rounds(3, 100) {
+    for round in context.each(3, 100) {
         let buffer = Place::Lmem.create(&device, 8 * MIB)?;
         space.vm.map(BASE, &buffer)?;
         let jobs = (0..16)

@@ -340,7 +340,7 @@ fn a_fence_that_fails(_: &Context) -> Outcome {
 fn the_end_of_a_vm_with_pending_binds(context: &Context) -> Outcome {
     let device = cards::first()?;
     let before = cards::used(&device)?;
-    for round in 0..context.rounds(4, 200) {
+    for round in context.each(4, 200) {
         let file = cards::first()?;
         let timeline = Timeline::new()?;
         let buffer = contiguous(&file, LARGE)?;

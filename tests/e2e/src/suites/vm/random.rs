@@ -24,6 +24,7 @@ use crate::check;
 use crate::check_eq;
 use crate::harness::Context;
 use crate::harness::Outcome;
+use crate::harness::Progress;
 use crate::harness::Stop;
 use crate::harness::Test;
 use crate::system::cards;
@@ -332,6 +333,7 @@ fn run(node: &Node, other: &Device, seed: u64, operations: u32) -> Outcome {
     let mut contents = contents(device, other, &mut random)?;
     let sums = Checksums::new();
     let mut left = operations;
+    let mut progress = Progress::of(operations);
     while left > 0 {
         let space = Space::new(device)?;
         let own_tables = space.vm.state()?.page_tables / PAGE;
@@ -355,6 +357,7 @@ fn run(node: &Node, other: &Device, seed: u64, operations: u32) -> Outcome {
             run.verify().map_err(what)?;
             run.scribble().map_err(what)?;
             done += count as u32;
+            progress.add(count as u32);
             if run.random.below(64) == 0 {
                 run.clear().map_err(what)?;
             }

@@ -63,7 +63,7 @@ fn all_gone(consumer: &Consumer, fd: &hlrs::VmFd, id: u32) -> Outcome {
 fn the_user_is_unbound(context: &Context) -> Outcome {
     let node = cards::first_node()?;
     let device = node.open()?;
-    for _ in 0..context.rounds(3, 200) {
+    for _ in context.each(3, 200) {
         let consumer = Consumer::open(&node)?;
         let (space, fd) = exported(&device)?;
         let user = consumer.register(&fd).map_err(Stop::failed)?;
@@ -126,7 +126,7 @@ fn the_accelerator_is_reset(context: &Context) -> Outcome {
     let consumer = Consumer::open(&node)?;
     let (space, fd) = exported(&node.open()?)?;
     let user = consumer.register(&fd).map_err(Stop::failed)?;
-    for _ in 0..context.rounds(2, 100) {
+    for _ in context.each(2, 100) {
         check_eq!(user.access(LONG), Ok(true));
         reset(&node.address)?;
         check_eq!(user.counts()?, (0, 0, 1), "nothing was revoked");

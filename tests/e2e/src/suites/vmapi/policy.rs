@@ -139,7 +139,7 @@ fn the_user_is_killed(context: &Context) -> Outcome {
     consumer::load()?;
     let device = cards::first()?;
     let before = cards::used(&device)?;
-    for _ in 0..context.rounds(3, 200) {
+    for _ in context.each(3, 200) {
         let (mut space, fd): (_, VmFd) = exported(&device)?;
         inheritable(fd.as_fd())?;
         let mut role = start("number", &fd, 0)?;

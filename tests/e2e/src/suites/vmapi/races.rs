@@ -85,7 +85,7 @@ fn export_destroy_close_register_and_access(context: &Context) -> Outcome {
     let stays = node.open()?;
     let before = cards::used(&stays)?;
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(12, 10_000) {
+    for _ in context.each(12, 10_000) {
         let consumers = [Consumer::open(&node)?, Consumer::open(&node)?];
         let device = node.open()?;
         let vm = device.vm().create()?;
@@ -155,7 +155,7 @@ fn accesses_while_it_is_closed(context: &Context) -> Outcome {
     let stays = node.open()?;
     let before = cards::used(&stays)?;
     let mut random = Random::new(context.seed);
-    for _ in 0..context.rounds(12, 5000) {
+    for _ in context.each(12, 5000) {
         let (space, fd) = exported(&node.open()?)?;
         let flags = if random.below(2) == 0 { 0 } else { LATE };
         let user = consumer

@@ -75,7 +75,7 @@ fn stays() -> Outcome<(Device, Consumer, u64)> {
 
 fn closing_the_device_file_revokes(context: &Context) -> Outcome {
     let (device, consumer, before) = stays()?;
-    for _ in 0..context.rounds(5, 1000) {
+    for _ in context.each(5, 1000) {
         let (space, fd) = lent()?;
         let user = consumer.register(&fd).map_err(Stop::failed)?;
         check_eq!(user.access(LONG), Ok(true));
@@ -321,7 +321,7 @@ pub fn lend(node: &str, socket: &str) -> Outcome {
 fn the_owner_is_killed(context: &Context) -> Outcome {
     let (device, consumer, before) = stays()?;
     let node = cards::first_node()?.path.display().to_string();
-    for _ in 0..context.rounds(3, 200) {
+    for _ in context.each(3, 200) {
         let (here, there) = UnixStream::pair()?;
         inheritable(there.as_fd())?;
         let number = there.as_raw_fd().to_string();

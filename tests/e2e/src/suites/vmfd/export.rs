@@ -44,7 +44,7 @@ pub fn tests() -> Vec<Test> {
 fn one_at_a_time(context: &Context) -> Outcome {
     let device = cards::first()?;
     let (vm, other) = (device.vm().create()?, device.vm().shared().create()?);
-    for _ in 0..context.rounds(20, 5000) {
+    for _ in context.each(20, 5000) {
         check!(!vm.state()?.exported, "exported before it was");
         let fd = vm.export()?;
         check!(vm.state()?.exported, "not exported");

@@ -55,7 +55,7 @@ fn closing_the_device_file(context: &Context) -> Outcome {
     let stays = cards::first()?;
     let before = cards::used(&stays)?;
     let mut kept = Vec::new();
-    for _ in 0..context.rounds(20, 1000) {
+    for _ in context.each(20, 1000) {
         let (space, fd) = exported(&cards::first()?)?;
         let job = space.queue.job().fill(BASE, MIB, 1);
         job.submit()?;
@@ -75,7 +75,7 @@ fn closing_the_device_file(context: &Context) -> Outcome {
 /// Also one that is on its way counts, and one that never arrives does not.
 fn sent_to_another_process(context: &Context) -> Outcome {
     let vm = cards::first()?.vm().create()?;
-    for _ in 0..context.rounds(10, 1000) {
+    for _ in context.each(10, 1000) {
         let (here, there) = UnixStream::pair()?;
         let fd = vm.export()?;
         socket::send(&here, fd.as_fd())?;
@@ -99,7 +99,7 @@ fn the_process_is_killed(context: &Context) -> Outcome {
     let path = node.path.display().to_string();
     let device = node.open()?;
     let before = cards::used(&device)?;
-    for _ in 0..context.rounds(3, 200) {
+    for _ in context.each(3, 200) {
         let mut role = Role::start("keep", &[&path])?;
         role.expect("kept")?;
         role.kill()?;
