@@ -49,7 +49,7 @@ def _run(run, suite, parser):
     timer = threading.Timer(limit, expire)
     timer.start()
     try:
-        with open(os.path.join(run.folder, f"{suite.name}.ktap"), "w", encoding="utf-8") as out:
+        with open(os.path.join(run.folder, f"{suite.name}.ktap"), "w", 1, "utf-8") as out:
             for line in process.stdout:
                 out.write(line)
                 run.report.counted(suite.name, len(parser.feed(line)))

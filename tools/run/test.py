@@ -141,7 +141,7 @@ class Run:
                 words.append("modprobe hlrs || exit 1;")
             words.append(suite.command)
         extra, alive, status = [], True, None
-        with open(os.path.join(self.folder, f"{suite.name}.ktap"), "w", encoding="utf-8") as out:
+        with open(os.path.join(self.folder, f"{suite.name}.ktap"), "w", 1, "utf-8") as out:
             try:
                 lines = guest.run(suite.name, self.limit(suite), " ".join(words))
                 while True:

@@ -160,7 +160,8 @@ fn crash(status: ExitStatus) -> String {
     }
 }
 
-/// Ends a child that took too long, after noting where in the kernel it is.
+/// Ends a child that took too long, after noting where in the kernel it and
+/// everything else is.
 /// Returns whether it ended.
 fn kill(child: &mut Child, note: &mut dyn FnMut(String)) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id()));
@@ -175,6 +176,12 @@ fn kill(child: &mut Child, note: &mut dyn FnMut(String)) -> bool {
         for line in read("stack").lines().chain(read("wchan").lines()) {
             note(format!("  {line}"));
         }
+    }
+    // What it waits for may be elsewhere: in another thread, or in a processor
+    // that does not react.
+    let everything = Command::new("timeout").args(["10", "hlrs-stacks"]).output();
+    for line in everything.iter().flat_map(|out| out.stdout.lines()) {
+        note(line.unwrap_or_default());
     }
     signal_group(child, libc::SIGKILL);
     let start = Instant::now();
