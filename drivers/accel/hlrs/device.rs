@@ -140,6 +140,25 @@ impl DeviceData {
         })
     }
 
+    /// Calls `f`, which allocates LMEM, and once more if it fails for want of room: what has just
+    /// been freed may still be kept by a job that has ended.
+    ///
+    /// `error` tells what the error of `f` is. Sleeps. As for [`CopyQueue::drop_ended_jobs`], no
+    /// reservation may be held.
+    pub(crate) fn retry_when_full<T, E>(
+        &self,
+        mut f: impl FnMut() -> Result<T, E>,
+        error: impl Fn(&E) -> Error,
+    ) -> Result<T, E> {
+        f().or_else(|e| {
+            if error(&e) != ENOSPC {
+                return Err(e);
+            }
+            self.queue.drop_ended_jobs();
+            f()
+        })
+    }
+
     /// Calls `f` while no reset can begin.
     ///
     /// Sleeps. Waits for the end of a reset that is going on; fails with `EIO` if it does not end

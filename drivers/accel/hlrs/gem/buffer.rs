@@ -142,15 +142,8 @@ pub(crate) fn create(
             contiguous,
         } => {
             let alloc = || dev.lmem.alloc(size, block, placement, contiguous);
-            let allocation = alloc()
-                .or_else(|e| {
-                    if e != ENOSPC {
-                        return Err(e);
-                    }
-                    // What has just been freed may still be kept by a job that has ended.
-                    dev.queue.drop_ended_jobs();
-                    alloc()
-                })
+            let allocation = dev
+                .retry_when_full(alloc, |e| *e)
                 .inspect_err(|e| explain_failure(dev, size, placement, *e))?;
 
             // Nobody can see the memory before it is zeroed: the object has no handle yet.

@@ -53,10 +53,12 @@ pub(crate) fn create(
 
     let bound = dev.enter().ok_or(ENODEV)?;
     let client = &file.inner().client;
-    args.vm_id = file
-        .inner()
-        .vms
-        .add(|id| Vm::new(&bound, client, id, args.flags & SHARED != 0))?;
+    let shared = args.flags & SHARED != 0;
+    let add = || {
+        let vms = &file.inner().vms;
+        vms.add(|id| Vm::new(&bound, client, id, shared))
+    };
+    args.vm_id = bound.retry_when_full(add, |e| *e)?;
     Ok(0)
 }
 

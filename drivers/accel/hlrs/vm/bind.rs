@@ -158,16 +158,23 @@ impl Vm {
             pending.wait_timeout(true, dma_fence::MAX_TIMEOUT)?;
         }
 
-        let mut exec = pin!(Exec::new(Interruptible::Yes));
-        let mut locked = self.lock(exec.as_mut(), binds)?;
-        let Plan { steps, change } = self.prepare(dev, &mut locked, binds, When::Now)?;
-        // The locks keep what was reserved sufficient.
-        self.carry_out(&steps, change);
-        drop(locked);
-        drop(steps);
+        dev.retry_when_full(|| self.bind_now(dev, binds), |e| e.error)?;
         self.tidy();
 
         syncs.publish(&Fence::signaled_stub());
+        Ok(())
+    }
+
+    fn bind_now(&self, dev: &BoundDevice<'_>, binds: &[Bind]) -> Result<(), BindError> {
+        let mut exec = pin!(Exec::new(Interruptible::Yes));
+        let mut locked = self.lock(exec.as_mut(), binds)?;
+        let Plan { steps, change } = self.prepare(dev, &mut locked, binds, When::Now)?;
+
+        // The locks keep what was reserved sufficient.
+        self.carry_out(&steps, change);
+        // The references to buffers go after the locks.
+        drop(locked);
+        drop(steps);
         Ok(())
     }
 
@@ -177,12 +184,13 @@ impl Vm {
         binds: &[Bind],
         mut syncs: Syncs,
     ) -> Result<(), BindError> {
-        let Plan { steps, change } = {
+        let plan = || {
             let mut exec = pin!(Exec::new(Interruptible::Yes));
             let mut locked = self.lock(exec.as_mut(), binds)?;
 
-            self.prepare(dev, &mut locked, binds, When::Later)?
+            self.prepare(dev, &mut locked, binds, When::Later)
         };
+        let Plan { steps, change } = dev.retry_when_full(plan, |e| e.error)?;
 
         let entity = self.bind_entity();
         let mut job = Job::new(

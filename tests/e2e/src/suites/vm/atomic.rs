@@ -34,6 +34,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         the_operation_that_cannot_be_done: 120,
         an_exporter_that_has_taken_its_memory_back,
+        room_that_jobs_have_just_left,
         no_room_for_page_tables: 120,
     ]
 }
@@ -235,5 +236,32 @@ fn no_room_for_page_tables(_: &Context) -> Outcome {
     bind(&space.vm)?;
     space.holds("in the end", BASE + (1 << 40), PAGE, 0x5a)?;
     drop(full);
+    Ok(())
+}
+
+/// A job keeps its buffers for a moment when its fence has signalled. Who has
+/// waited for that and freed them finds their memory free.
+fn room_that_jobs_have_just_left(context: &Context) -> Outcome {
+    let device = cards::first()?;
+    let space = Space::new(&device)?;
+    let buffer = Place::Lmem.create(&device, PAGE)?;
+    let mut full = exhaust(&device, Place::Visible, MIB)?;
+    full.extend(exhaust(&device, Place::Visible, PAGE)?);
+    let mut leave = |pages: usize| -> Outcome {
+        full.extend(exhaust(&device, Place::Visible, PAGE)?);
+        for last in full.split_off(full.len() - pages) {
+            last.fill(0, PAGE, 0x5a)?;
+        }
+        Ok(())
+    };
+    for round in context.each(4, 500) {
+        leave(1)?;
+        drop(device.vm().create()?);
+        leave(8)?;
+        // At most a table for each level below the root, at both ends.
+        let va = u64::from(1 + round % 64) << 40;
+        space.vm.map(va, &buffer)?;
+        space.vm.unmap(va, PAGE)?;
+    }
     Ok(())
 }
