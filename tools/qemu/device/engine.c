@@ -8,7 +8,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/crc32c.h"
 #include "hlrs.h"
 #include "trace.h"
 
@@ -150,14 +149,18 @@ bool hlrs_cmd_check(HlrsQueue *q, uint64_t where, HlrsFault *fault)
     return true;
 }
 
+/* What stands at phase modulo 8 of the pattern comes first. */
 static void hlrs_fill(uint8_t *buf, uint64_t len, uint64_t pattern,
                       uint64_t phase)
 {
-    uint8_t bytes[sizeof(pattern)];
-
-    stq_le_p(bytes, pattern);
-    for (uint64_t i = 0; i < len; i++) {
-        buf[i] = bytes[(phase + i) % sizeof(bytes)];
+    pattern = ror64(pattern, phase % sizeof(pattern) * 8);
+    for (; len >= sizeof(pattern); len -= sizeof(pattern)) {
+        stq_le_p(buf, pattern);
+        buf += sizeof(pattern);
+    }
+    for (; len; len--) {
+        *buf++ = pattern;
+        pattern >>= 8;
     }
 }
 
@@ -213,7 +216,7 @@ static uint64_t hlrs_move_piece(HlrsQueue *q, uint64_t limit, uint64_t *ns,
         }
         *ns += hlrs_span_cost(fn, &dst);
     } else {
-        q->crc = crc32c(q->crc, buf, n) ^ UINT32_MAX;
+        q->crc = hlrs_crc32c(q->crc, buf, n);
     }
     return n;
 }

@@ -338,6 +338,9 @@ static inline bool hlrs_queue_is_nic(const HlrsQueue *q)
     return q->index >= HLRS_NR_COPY_QUEUES;
 }
 
+/* crc32c.c */
+uint32_t hlrs_crc32c(uint32_t crc, const uint8_t *buf, uint64_t len);
+
 /* engine.c */
 typedef enum HlrsStep {
     HLRS_STEP_MORE,
