@@ -11,6 +11,7 @@ use crate::check;
 use crate::check_eq;
 use crate::harness::Context;
 use crate::harness::Outcome;
+use crate::harness::Stop;
 use crate::harness::Test;
 use crate::system::cards;
 use crate::system::cards::Place;
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Test> {
         tables_go_when_they_are_empty,
         a_large_leaf_that_is_split,
         unmapping_far_and_wide,
+        one_invalidation_for_a_bind,
     ]
 }
 
@@ -166,5 +168,43 @@ fn unmapping_far_and_wide(_: &Context) -> Outcome {
         tables.are("after a wide unmap", 0)?;
         check_eq!(vm.state()?.mapped, 0, "bytes mapped");
     }
+    Ok(())
+}
+
+/// However many operations and pages a bind has, the device is told once what
+/// it has to forget.
+fn one_invalidation_for_a_bind(_: &Context) -> Outcome {
+    const COUNT: u64 = 40;
+    let node = cards::first_node()?;
+    let space = Space::new(&node.open()?)?;
+    let buffer = Place::Lmem.create(&space.device, 2 * COUNT * PAGE)?;
+    buffer.fill(0, buffer.size(), 0x0dd)?;
+    let invalidations = || -> Outcome<u64> {
+        let counters = node.counters();
+        counters
+            .and_then(|counters| counters.get("tlb_invalidate"))
+            .ok_or_else(|| Stop::failed("the driver shows no counter tlb_invalidate"))
+    };
+    // Other pages of the buffer than before, and holes between them.
+    let pages = |odd: u64| (0..COUNT).map(move |n| (BASE + 2 * n * PAGE, (2 * n + odd) * PAGE));
+    for (what, odd) in [("new", 0), ("replaced", 1)] {
+        let before = invalidations()?;
+        let ops = pages(odd).map(|(va, at)| BindOp::map_range(va, &buffer, at, PAGE));
+        space.vm.bind().ops(ops).submit()?;
+        let told = invalidations()? - before;
+        check!(told <= 1, "{told} invalidations for {COUNT} pages, {what}");
+        space.holds(what, BASE + 2 * (COUNT - 1) * PAGE, PAGE, 0x0dd)?;
+    }
+    let before = invalidations()?;
+    space
+        .vm
+        .bind()
+        .ops(pages(0).map(|(va, _)| BindOp::unmap(va, PAGE)))
+        .submit()?;
+    check_eq!(
+        invalidations()? - before,
+        1,
+        "invalidations for {COUNT} pages that are gone"
+    );
     Ok(())
 }
