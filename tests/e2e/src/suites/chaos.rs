@@ -16,6 +16,7 @@ use crate::harness::Outcome;
 use crate::harness::Stop;
 use crate::harness::Test;
 use crate::suites::reset::reset;
+use crate::system::breathe;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
@@ -146,12 +147,12 @@ fn one_round(round: u32, random: &mut Random) -> Outcome {
         let copies = scope.spawn(|| {
             // Errors are as expected: there is nothing to be had for a while.
             while !stop.load(Ordering::Relaxed) {
-                let _ = target.copy_from(0, &window, 0, SIZE);
+                breathe(target.copy_from(0, &window, 0, SIZE));
             }
         });
         let jobs = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let _ = shared.fill(0, SIZE, SHARED);
+                breathe(shared.fill(0, SIZE, SHARED));
             }
         });
         thread::sleep(delay);

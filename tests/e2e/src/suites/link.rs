@@ -2,6 +2,7 @@
 //! Memory of the card at the other end of the link, reached over that.
 
 use std::thread;
+use std::time::Duration;
 
 use hlrs::Buffer;
 use hlrs::Counters;
@@ -351,6 +352,8 @@ fn the_other_card_is_pulled_out(context: &Context) -> Outcome {
                     if let Err(err) = window.fill(0, 4 * MIB, 1) {
                         return Ok(err.errno().unwrap_or(Errno::IO));
                     }
+                    // Pulling a card takes seconds.
+                    thread::sleep(Duration::from_millis(1));
                 }
             });
             let gone = if orderly { slot.unplug() } else { slot.yank() };

@@ -52,6 +52,14 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
     Ok(())
 }
 
+/// Pauses after something that has failed, in a loop of what cannot work for a
+/// while: trying all the time takes the processor from what it waits for.
+pub fn breathe<T>(ended: hlrs::Result<T>) {
+    if ended.is_err() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// How many descriptors this process has open, and which number is the next:
 /// one that was set aside and is no file yet is not listed, but is not free.
 pub fn descriptors() -> Outcome<(usize, i32)> {

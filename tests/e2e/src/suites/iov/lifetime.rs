@@ -5,6 +5,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use hlrs::Errno;
 
@@ -259,8 +260,10 @@ fn the_card_is_pulled_out(context: &Context) -> Outcome {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| -> Outcome {
             scope.spawn(|| {
+                // Pulling a card takes seconds: there is work at any time, not all the time.
                 while !stop.load(Ordering::Relaxed) {
                     let _ = window.fill(0, 4 * MIB, 1);
+                    thread::sleep(Duration::from_millis(1));
                 }
             });
             let gone = if orderly { slot.unplug() } else { slot.yank() };

@@ -17,6 +17,7 @@ use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Test;
 use crate::suites::reset::reset;
+use crate::system::breathe;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
@@ -130,14 +131,14 @@ fn one_round(round: u32, exporter: &Exporter, random: &mut Random) -> Outcome {
         let copies = scope.spawn(|| {
             // Errors are as expected: there is nothing to be had for a while.
             while !stop.load(Ordering::Relaxed) {
-                let _ = target.copy_from(0, &windows[0], 0, SIZE);
-                let _ = windows[1].crc32c(0, SIZE);
+                let ended = target.copy_from(0, &windows[0], 0, SIZE);
+                breathe(ended.and(windows[1].crc32c(0, SIZE)));
             }
         });
         let jobs = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 let job = space.queue.job().fill(BASE, SIZE, SHARED);
-                let _ = job.fill(2 * BASE, SIZE, OTHERS).run(JOB);
+                breathe(job.fill(2 * BASE, SIZE, OTHERS).run(JOB));
             }
         });
         thread::sleep(delay);
