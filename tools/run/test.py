@@ -221,7 +221,7 @@ WORTH_A_BOOT = 600
 
 def lanes():
     """How many groups run at the same time. One more than there are processors:
-    suites sleep for a third of their time, most of all where devices are plugged."""
+    suites sleep for a fifth of their time, most of all where devices are plugged."""
     return min(4, os.cpu_count() or 2) + 1
 
 

@@ -72,7 +72,7 @@ fn processors_while_bars_come_and_go(context: &Context) -> Outcome {
             });
         }
         let outcome = context
-            .each(300, 50_000)
+            .each(500, 50_000)
             .try_for_each(|_| {
                 config.write_all_at(&(answers & !MEMORY).to_le_bytes(), COMMAND)?;
                 config.write_all_at(&answers.to_le_bytes(), COMMAND)
