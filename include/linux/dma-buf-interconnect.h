@@ -109,7 +109,7 @@ struct dma_buf_interconnect_match {
  * be static data of @owner.
  */
 struct dma_buf_interconnect_type {
-	/** @name: for debugfs and messages */
+	/** @name: for debugfs and messages. Mandatory. */
 	const char *name;
 
 	/**
@@ -239,11 +239,12 @@ struct dma_buf_interconnect_exporter {
 /**
  * struct dma_buf_interconnect_importer - operations of an importer
  * @base: the ordinary operations. They are used for all attachments of this
- *	importer, whatever the exporter is. &dma_buf_attachment.importer_priv
- *	belongs to the core: use dma_buf_interconnect_attachment().
+ *	importer, whatever the exporter is. &dma_buf_attachment.importer_ops and
+ *	&dma_buf_attachment.importer_priv belong to the core: use
+ *	dma_buf_interconnect_attachment().
  * @owner: the module that has the operations and this structure; each
  *	attachment holds a reference on it. NULL if it is built in.
- * @name: for debugfs and messages
+ * @name: for debugfs and messages. Mandatory.
  *
  * Static and constant.
  */
@@ -289,7 +290,7 @@ struct dma_buf_interconnect_attachment {
  * is loaded. May sleep.
  *
  * Return: 0, -ENOMEM, -EEXIST if it is registered already, -EINVAL if
- * @exporter->match_interconnects is missing.
+ * @exporter is NULL or @exporter->match_interconnects is missing.
  */
 int dma_buf_interconnect_register_exporter(const struct dma_buf_interconnect_exporter *exporter);
 
@@ -311,7 +312,8 @@ void dma_buf_interconnect_unregister_exporter(const struct dma_buf_interconnect_
  * To be called by the module that is @importer->owner, when it is loaded. May
  * sleep.
  *
- * Return: 0, -ENOMEM, -EEXIST if it is registered already, -EINVAL for NULL.
+ * Return: 0, -ENOMEM, -EEXIST if it is registered already, -EINVAL if
+ * @importer is NULL or has no name.
  */
 int dma_buf_interconnect_register_importer(const struct dma_buf_interconnect_importer *importer);
 /**
@@ -334,7 +336,7 @@ void dma_buf_interconnect_unregister_importer(const struct dma_buf_interconnect_
  * @importer_priv: for &dma_buf_interconnect_attachment.importer_priv
  * @ics: what the importer says about the types that it can use, in any order:
  *	the exporter's order decides. Not needed after the call.
- * @num_ics: number of elements of @ics
+ * @num_ics: number of elements of @ics. With none, nothing is in common.
  *
  * Takes the place of dma_buf_dynamic_attach(). The exporter is asked for its
  * types (&dma_buf_interconnect_exporter.match_interconnects); the first one
@@ -353,9 +355,9 @@ void dma_buf_interconnect_unregister_importer(const struct dma_buf_interconnect_
  *
  * Return: the attachment, to be given to dma_buf_interconnect_detach(), or an
  * error pointer: -%DMA_BUF_INTERCONNECT_ENOMATCH if nothing is in common,
- * -EINVAL if @importer is not registered, -ENODEV if a module is being
- * unloaded, -ENOMEM, what the match of a type returned, or what
- * dma_buf_dynamic_attach() returned.
+ * -EINVAL if @importer is not registered, a pointer is NULL, or the type on
+ * which both agree has no name, -ENODEV if a module is being unloaded, -ENOMEM,
+ * what the match of a type returned, or what dma_buf_dynamic_attach() returned.
  */
 struct dma_buf_interconnect_attachment *
 dma_buf_interconnect_attach(struct dma_buf *dmabuf, struct device *dev,
@@ -413,7 +415,8 @@ dma_buf_interconnect_attachment(struct dma_buf_attachment *attach);
  * error it changes nothing. Without the reservation lock. May sleep.
  *
  * Return: 0 if there is a match, -%DMA_BUF_INTERCONNECT_ENOMATCH if there is
- * none so far, or the error that ended the negotiation.
+ * none so far, -EINVAL if @ics is NULL although @num_ics is not 0, or the error
+ * that ended the negotiation.
  */
 int dma_buf_match_interconnects(struct dma_buf_interconnect_negotiation *negotiation,
 				const struct dma_buf_interconnect *const *ics,
@@ -473,7 +476,8 @@ unsigned int dma_buf_interconnect_mappings(const struct dma_buf_interconnect_att
  * @match_type: the type's structure with the match as its member "base". Its
  *	member "ops" points to a structure with the exporter's functions
  *	map_interconnect() and unmap_interconnect(), with the prototypes of the
- *	functions that are defined here.
+ *	functions that are defined here. Both must be there: the type's match is
+ *	where an exporter without them is refused.
  * @mapping_type: what a mapping is
  *
  * Defines two inline functions:
@@ -559,7 +563,7 @@ int dma_buf_interconnect_buffer_map(struct dma_buf_interconnect_buffer *buffer);
  *
  * To be called by &dma_buf_ops.unmap_dma_buf, and by &dma_buf_ops.map_dma_buf
  * when it fails after dma_buf_interconnect_buffer_map(). The reservation lock
- * is held. Does not sleep.
+ * is held. Does not sleep. If there is no mapping, there is a warning.
  */
 void dma_buf_interconnect_buffer_unmap(struct dma_buf_interconnect_buffer *buffer);
 /**
@@ -702,7 +706,7 @@ struct dma_buf_iov_ops {
 	 *
 	 * Return the ranges, or an error pointer. Called with the reservation
 	 * lock held; may sleep. The memory stays where it is until
-	 * @unmap_interconnect, or until it is invalidated.
+	 * @unmap_interconnect, or until it is invalidated. Mandatory.
 	 */
 	struct dma_buf_iov_ranges *(*map_interconnect)(struct dma_buf_interconnect_attachment *ica,
 						       enum dma_data_direction direction);
@@ -712,7 +716,7 @@ struct dma_buf_iov_ops {
 	 *
 	 * Undo @map_interconnect, and free what that returned. Called with the
 	 * reservation lock held, possibly from within
-	 * dma_buf_invalidate_mappings(); may sleep.
+	 * dma_buf_invalidate_mappings(); may sleep. Mandatory.
 	 */
 	void (*unmap_interconnect)(struct dma_buf_interconnect_attachment *ica,
 				   struct dma_buf_iov_ranges *ranges,
@@ -749,7 +753,7 @@ struct dma_buf_iov_importer {
  * struct dma_buf_iov_match - result of a negotiation of %dma_buf_iov_type
  * @base: embedded
  * @vf: the VF; a reference is held
- * @pf: its PF, the importer's device; a reference is held
+ * @pf: its PF, the importer's device, on which the attachment has a reference
  * @vf_number: number of the VF, counted from 1 as in the SR-IOV specification
  *	(pci_iov_vf_id() plus 1)
  * @bar: the BAR that both sides speak of

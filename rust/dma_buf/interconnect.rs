@@ -28,7 +28,7 @@
 //! # Locking
 //!
 //! Negotiating needs no lock, and calls out without any. Mapping needs the reservation lock, which
-//! protects the counts; it neither takes another lock nor allocates. The tables of operations and of
+//! protects the counts; it neither takes another lock nor allocates. The tables of operations and the list of
 //! attachments have spinlocks, which are held for a look-up and not longer.
 //!
 //! # Known limits
@@ -45,6 +45,7 @@ mod exporter;
 mod exporter_side;
 mod importer;
 mod iov;
+mod list;
 mod mapping;
 pub(super) mod negotiation;
 mod private;

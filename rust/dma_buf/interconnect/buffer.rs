@@ -19,7 +19,8 @@ use kernel::{
         Release, //
     },
     time::Jiffies,
-    types::Opaque, //
+    types::Opaque,
+    warn_on, //
 };
 
 use core::ptr::NonNull;
@@ -113,12 +114,15 @@ impl BufferState {
         Ok(())
     }
 
-    /// Counts a mapping less.
+    /// Counts a mapping less. Warns if there is none.
     ///
     /// # Safety
     ///
-    /// The reservation lock of the buffer must be held, and there must be a mapping.
+    /// The reservation lock of the buffer must be held.
     pub(crate) unsafe fn unmap(&self) {
+        if warn_on!(self.mappings() == 0) {
+            return;
+        }
         // Who sees that there is none left also sees what the importer did before.
         if self.count().fetch_sub(1, Release) == 1 {
             // SAFETY: By the type invariant.

@@ -86,7 +86,11 @@ unsafe extern "C" fn matches(pair: *const ext_bindings::dma_buf_interconnect_pai
         // SAFETY: As above.
         let pf = unsafe { pf_of(pair) }.ok_or(EOPNOTSUPP)?;
 
-        if exporter.vf.is_null() || exporter.ops.is_null() {
+        // SAFETY: Operations that are named are valid.
+        let complete = unsafe { exporter.ops.as_ref() }
+            .is_some_and(|ops| ops.map_interconnect.is_some() && ops.unmap_interconnect.is_some());
+
+        if exporter.vf.is_null() || !complete {
             return Err(EINVAL);
         }
         // What is read here never changes while a device exists, and the device itself is not
@@ -124,7 +128,8 @@ unsafe extern "C" fn finish_match(
 
             to_result(index)?;
             matched.vf = bindings::pci_dev_get(exporter.vf);
-            matched.pf = bindings::pci_dev_get(pf);
+            // The device of the attachment, on which that has a reference.
+            matched.pf = pf;
             // CAST: Not negative, as was just checked.
             matched.vf_number = index as u32 + 1;
             matched.bar = exporter.bar;
@@ -139,12 +144,7 @@ unsafe extern "C" fn finish_match(
 /// Called by the core only, with what `finish_match()` has filled in.
 unsafe extern "C" fn release_match(matched: *mut ext_bindings::dma_buf_interconnect_match) {
     // SAFETY: By the safety requirements.
-    unsafe {
-        let matched = &*matched.cast::<Match>();
-
-        bindings::pci_dev_put(matched.vf);
-        bindings::pci_dev_put(matched.pf);
-    }
+    unsafe { bindings::pci_dev_put((*matched.cast::<Match>()).vf) };
 }
 
 /// # Safety

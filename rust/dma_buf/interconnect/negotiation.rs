@@ -153,6 +153,10 @@ impl State<'_> {
         pair: &ext_bindings::dma_buf_interconnect_pair,
         ty: *const ext_bindings::dma_buf_interconnect_type,
     ) -> Result<RecordRef> {
+        // SAFETY: By the safety requirements.
+        if unsafe { (*ty).name }.is_null() {
+            return Err(EINVAL);
+        }
         let (importer, exporter) = self.owners.take().ok_or(EINVAL)?;
         let owners = Owners {
             importer,
@@ -246,16 +250,11 @@ unsafe fn attach(
     // From here on the exporter's `attach` and the importer's callback can find it.
     record.publish();
 
-    // SAFETY: By the safety requirements. The operations stay as long as there is a reference on
-    // the importer's module, which the record has, and that stays until it is detached.
-    let raw = from_err_ptr(unsafe {
-        bindings::dma_buf_dynamic_attach(
-            dmabuf,
-            dev,
-            &importer_side.base,
-            record::private_of(&record),
-        )
-    });
+    let (ops, private) = record.attach_arguments();
+
+    // SAFETY: By the safety requirements. The operations are in the record, which stays until it is
+    // detached.
+    let raw = from_err_ptr(unsafe { bindings::dma_buf_dynamic_attach(dmabuf, dev, ops, private) });
 
     match raw {
         Ok(raw) => {
@@ -276,6 +275,9 @@ unsafe fn slice_of<'a>(
     ics: *const *const Interconnect,
     num: c_uint,
 ) -> Result<&'a [*const Interconnect]> {
+    if num == 0 {
+        return Ok(&[]);
+    }
     let ics = NonNull::new(ics.cast_mut()).ok_or(EINVAL)?;
 
     // SAFETY: By the safety requirements.
@@ -354,7 +356,6 @@ pub(in crate::dma_buf) unsafe extern "C" fn dma_buf_interconnect_detach(
     }
     // SAFETY: The attachment exists, as it is detached here only.
     unsafe { bindings::dma_buf_detach(record.public.dmabuf, record.attach()) };
-    record.set_attach(core::ptr::null_mut());
     record.hide();
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Negotiated attachments: the objects, and the table of those that exist.
+//! Negotiated attachments: the objects, and the list of those that exist.
 
 use super::{
-    registry::ModuleGuard,
-    table::{
-        Node,
-        Table, //
+    list::{
+        List,
+        Node, //
     },
+    registry::ModuleGuard, //
 };
 use kernel::{
     bindings,
@@ -40,7 +40,16 @@ use core::{
 
 global_lock! {
     // SAFETY: `init()` is called before anything else of this crate.
-    unsafe(uninit) static RECORDS: SpinLock<Table> = Table::new();
+    unsafe(uninit) static RECORDS: SpinLock<Records> = Records {
+        list: List::new(),
+        next: 1,
+    };
+}
+
+/// The records that are attached, for debugfs, and the number of the next one.
+struct Records {
+    list: List,
+    next: u64,
 }
 
 /// # Safety
@@ -51,22 +60,22 @@ pub(super) unsafe fn init() {
     unsafe { RECORDS.init() };
 }
 
-/// Number of the next record.
-static NEXT: Atomic<u64> = Atomic::new(1);
-
 /// What there is for a negotiated attachment. The match follows it in the same allocation.
 ///
 /// # Invariants
 ///
-/// - `node` is at offset 0, and its key is the address of the record, or null if it is in no table.
+/// - `node` is at offset 0. It and `number` are protected by the lock of [`RECORDS`].
+/// - `ops` has [`invalidate_mappings`] if the importer has such an operation, and does not change.
 /// - A reference is held on the buffer and the device that `public` names, and on the modules.
 /// - `public.match_` points behind the record, to the match, which does not change any more after
 ///   the record was made known to others.
 #[repr(C)]
 pub(in crate::dma_buf) struct Record {
     node: Node,
+    /// What the ordinary attachment is made with, by which [`find`] recognises it.
+    ops: bindings::dma_buf_attach_ops,
     pub(in crate::dma_buf) public: ext_bindings::dma_buf_interconnect_attachment,
-    /// Ascending, for walks through the table.
+    /// Ascending, for walks through the list.
     number: u64,
     refs: Refcount,
     /// Changed with the reservation lock held.
@@ -77,6 +86,14 @@ pub(in crate::dma_buf) struct Record {
     finished: bool,
     _owners: [Option<ModuleGuard>; 3],
 }
+
+/// Room for a match of usual size, which takes less time to clear than a call of `memset()`.
+type SmallMatch = [usize; 6];
+
+const _: () = assert!(
+    size_of::<SmallMatch>() >= size_of::<ext_bindings::dma_buf_interconnect_match>()
+        && align_of::<SmallMatch>() == align_of::<Record>()
+);
 
 /// The modules whose code an attachment may call.
 pub(super) struct Owners {
@@ -100,7 +117,7 @@ impl Record {
     ) -> Result<RecordRef> {
         // SAFETY: By the safety requirements.
         let match_size = unsafe { (*ty).match_size };
-        let match_size = match_size.max(size_of::<ext_bindings::dma_buf_interconnect_match>());
+        let match_size = match_size.max(size_of::<SmallMatch>());
         let size = size_of::<Self>().checked_add(match_size).ok_or(EOVERFLOW)?;
 
         // SAFETY: No requirements.
@@ -114,20 +131,30 @@ impl Record {
         unsafe {
             let matched = this.add(1).cast::<u8>();
 
-            matched.write_bytes(0, match_size);
+            if match_size == size_of::<SmallMatch>() {
+                matched.cast::<SmallMatch>().write([0; _]);
+            } else {
+                matched.write_bytes(0, match_size);
+            }
             matched
                 .cast::<ext_bindings::dma_buf_interconnect_match>()
                 .write(ext_bindings::dma_buf_interconnect_match { type_: ty });
 
             ext_bindings::get_dma_buf(public.dmabuf);
             bindings::get_device(public.dev);
+            let base = &(*public.importer).base;
+
             this.write(Self {
-                node: Node::new(this.as_ptr().cast()),
+                node: Node::new(),
+                ops: bindings::dma_buf_attach_ops {
+                    allow_peer2peer: base.allow_peer2peer,
+                    invalidate_mappings: base.invalidate_mappings.and(Some(invalidate_mappings)),
+                },
                 public: ext_bindings::dma_buf_interconnect_attachment {
                     match_: matched.as_ptr().cast(),
                     ..public
                 },
-                number: NEXT.fetch_add(1, Relaxed),
+                number: 0,
                 refs: Refcount::new(1),
                 mappings: Atomic::new(0),
                 buffer,
@@ -174,6 +201,14 @@ impl Record {
 
     pub(super) fn set_attach(&self, attach: *mut bindings::dma_buf_attachment) {
         self.attach_cell().store(attach, Release);
+    }
+
+    /// Remembers the ordinary attachment, which the exporter is asked about, or whose mappings are
+    /// invalidated, before the attach has returned.
+    fn adopt(&self, attach: *mut bindings::dma_buf_attachment) {
+        if self.attach().is_null() {
+            self.set_attach(attach);
+        }
     }
 
     fn attach_cell(&self) -> &Atomic<*mut bindings::dma_buf_attachment> {
@@ -223,15 +258,29 @@ impl RecordRef {
         Ok(())
     }
 
-    /// Makes the record known to [`find`].
+    /// Adds the record to those that debugfs shows and [`find`] knows. Does not sleep.
     pub(super) fn publish(&self) {
-        // SAFETY: The record is in no table yet, and is freed only after `hide()`.
-        unsafe { RECORDS.lock().add(self.0.cast()) };
+        let mut records = RECORDS.lock();
+
+        // SAFETY: The record is in no list yet, and is freed only after `hide()`. The fields are
+        // protected by the lock. The list is static.
+        unsafe {
+            (&raw mut (*self.0.as_ptr()).number).write(records.next);
+            records.list.add(self.0.cast());
+        }
+        records.next += 1;
     }
 
-    /// Undoes [`RecordRef::publish`].
+    /// Undoes [`RecordRef::publish`], when the attachment has gone, or was not made. Does not sleep.
     pub(super) fn hide(&self) {
-        RECORDS.lock().remove(self.0.as_ptr().cast());
+        self.set_attach(null_mut());
+        // SAFETY: The record is valid, and in no other list.
+        unsafe { RECORDS.lock().list.remove(self.0.cast()) };
+    }
+
+    /// The operations and the private pointer for the ordinary attachment.
+    pub(super) fn attach_arguments(&self) -> (*const bindings::dma_buf_attach_ops, *mut c_void) {
+        (&raw const self.ops, self.0.as_ptr().cast())
     }
 
     /// Gives the reference to the public interface.
@@ -301,6 +350,26 @@ impl Drop for RecordRef {
     }
 }
 
+/// The operation of all attachments that are negotiated, whose importer can be revoked.
+///
+/// # Safety
+///
+/// Called by the C side only, with the lock of the buffer held, for an attachment whose operations
+/// are those of a record.
+#[inline(never)]
+unsafe extern "C" fn invalidate_mappings(attach: *mut bindings::dma_buf_attachment) {
+    // SAFETY: By the safety requirements the record is the private pointer, and has references,
+    // which its attachment owns. The importer is valid as long as there is one on its module.
+    unsafe {
+        let record = &*(*attach).importer_priv.cast::<Record>();
+
+        record.adopt(attach);
+        if let Some(invalidate_mappings) = (*record.public.importer).base.invalidate_mappings {
+            invalidate_mappings(attach);
+        }
+    }
+}
+
 /// The record of an ordinary attachment; `None` if that was not negotiated.
 ///
 /// Does not sleep.
@@ -311,59 +380,70 @@ impl Drop for RecordRef {
 pub(in crate::dma_buf) unsafe fn find<'a>(
     attach: *mut bindings::dma_buf_attachment,
 ) -> Option<&'a Record> {
-    // SAFETY: By the safety requirements. The pointer is compared only.
-    let (private, dmabuf, ops) = unsafe {
+    // SAFETY: By the safety requirements.
+    let (ops, private) = unsafe {
         (
-            (*attach).importer_priv,
-            (*attach).dmabuf,
             (*attach).importer_ops,
+            NonNull::new((*attach).importer_priv.cast::<Record>())?,
         )
     };
-    let node = RECORDS.lock().find(private.cast_const())?;
-    // SAFETY: All nodes are records. A record in the table has references, which its attachment
-    // owns.
-    let record = unsafe { node.cast::<Record>().as_ref() };
 
-    // The pointer of an ordinary importer is what it likes, but not the address of a record; and
-    // the operations are those that the record was made with.
-    //
-    // SAFETY: The importer is valid as long as there is a reference on its module.
-    let base = unsafe { &raw const (*record.public.importer).base };
-    if !core::ptr::eq(record.public.dmabuf, dmabuf) || !core::ptr::eq(base, ops) {
+    // The private pointer of others is what they like, and is compared only.
+    if !core::ptr::eq(
+        ops.cast::<u8>(),
+        private
+            .as_ptr()
+            .cast::<u8>()
+            .wrapping_add(core::mem::offset_of!(Record, ops)),
+    ) {
         return None;
     }
-    if record.attach().is_null() {
-        // The exporter is asked, or mappings are invalidated, before the attach has returned.
-        record.set_attach(attach);
+
+    // That nobody else has these operations is certain if they name a function that is known here
+    // only. An importer that cannot be revoked has none; then it is looked for.
+    //
+    // SAFETY: The operations of an attachment are valid.
+    let negotiated = match unsafe { (*ops).invalidate_mappings } {
+        Some(function) => core::ptr::fn_addr_eq(
+            function,
+            invalidate_mappings as unsafe extern "C" fn(*mut bindings::dma_buf_attachment),
+        ),
+        None => RECORDS
+            .lock()
+            .list
+            .iter()
+            .any(|node| node == private.cast::<Node>()),
+    };
+    if !negotiated {
+        return None;
     }
+
+    // SAFETY: The pointer is that of a record, which has references that its attachment owns.
+    let record = unsafe { private.as_ref() };
+
+    record.adopt(attach);
     Some(record)
 }
 
 /// The record with the lowest number above `after`, with a reference. Does not sleep.
 pub(super) fn next(after: u64) -> Option<RecordRef> {
-    let table = RECORDS.lock();
-    let mut best: Option<&Record> = None;
+    let records = RECORDS.lock();
 
-    table.for_each(|node| {
-        // SAFETY: All nodes are records, which stay while the table is locked.
-        let record = unsafe { node.cast::<Record>().as_ref() };
+    // SAFETY: All nodes are records, which stay while the list is locked.
+    let all = records
+        .list
+        .iter()
+        .map(|node| unsafe { node.cast::<Record>().as_ref() });
 
-        if record.number > after && best.is_none_or(|best| record.number < best.number) {
-            best = Some(record);
-        }
-    });
-
-    // A record in the table has at least the reference of its attachment.
-    best.map(|record| {
-        record.refs.inc();
-        // INVARIANT: Taken just now.
-        RecordRef(NonNull::from(record))
-    })
-}
-
-/// The private pointer of an ordinary attachment that belongs to `record`.
-pub(super) fn private_of(record: &RecordRef) -> *mut c_void {
-    record.0.as_ptr().cast()
+    // Who comes later is in front. A record in the list has at least the reference of its
+    // attachment.
+    all.take_while(|record| record.number > after)
+        .last()
+        .map(|record| {
+            record.refs.inc();
+            // INVARIANT: Taken just now.
+            RecordRef(NonNull::from(record))
+        })
 }
 
 /// A public structure for a negotiation that has not found anything yet.

@@ -257,6 +257,10 @@ pub(super) unsafe extern "C" fn dma_buf_interconnect_register_importer(
         return EINVAL.to_errno();
     };
 
+    // SAFETY: By the safety requirements it is valid.
+    if unsafe { importer.as_ref() }.name.is_null() {
+        return EINVAL.to_errno();
+    }
     // SAFETY: By the safety requirements.
     kernel::error::from_result(|| unsafe { register(importer) }.map(|()| 0))
 }

@@ -107,17 +107,4 @@ impl Table {
             link = unsafe { &raw mut (*node.as_ptr()).next };
         }
     }
-
-    /// Calls `f` for each entry, in no order.
-    pub(super) fn for_each(&self, mut f: impl FnMut(NonNull<Node>)) {
-        for chain in &self.chains {
-            let mut pos = *chain;
-
-            while let Some(node) = NonNull::new(pos) {
-                f(node);
-                // SAFETY: By the type invariant.
-                pos = unsafe { node.as_ref() }.next;
-            }
-        }
-    }
 }

@@ -80,6 +80,13 @@ extern "C" {
     fn ic_test_detach(importer: *mut RawImporter);
     fn ic_test_exporter_references() -> c_int;
     fn ic_test_importer_references() -> c_int;
+    fn ext_ic_test_arguments(dev: *mut bindings::device) -> c_int;
+}
+
+/// See `arguments_test.c`: 0, or the line of the check that has failed.
+pub(crate) fn wrong_arguments(dev: &TestDevice) -> i32 {
+    // SAFETY: The device is valid.
+    unsafe { ext_ic_test_arguments(dev.raw()) }
 }
 
 /// Exports a buffer of a page.

@@ -16,5 +16,6 @@ void ext_ic_test_disable_sriov(struct pci_dev *pdev);
 struct dma_buf *ext_ic_test_udmabuf(void);
 struct dma_buf *ext_ic_test_heap(void);
 struct dma_buf *ext_ic_test_vgem(void);
+int ext_ic_test_arguments(struct device *dev);
 
 #endif /* EXT_IC_SUPPORT_TEST_H */

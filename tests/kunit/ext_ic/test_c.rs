@@ -151,6 +151,16 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn arguments() -> Result {
+        let dev = TestDevice::new(c"ext_ic_arguments")?;
+
+        // 0, or the line of `arguments_test.c` that was wrong.
+        check_eq!(wrong_arguments(&dev), 0);
+        check_eq!(debugfs_lines(&["importer=arguments"])?, 0);
+        Ok(())
+    }
+
     /// While somebody is attached no module can be unloaded.
     #[test]
     fn modules() -> Result {

@@ -22,7 +22,8 @@ mod tests {
     };
     use kernel_ext::dma_buf::{
         interconnect::*,
-        Attachment, //
+        Attachment,
+        AttachmentInfo, //
     };
 
     fn sgt() -> Offer {
@@ -206,6 +207,17 @@ mod tests {
         let attachment = Attachment::negotiate(&dma_buf, dev.device(), Rigid, &[&link, &sgt])?;
         check!(attachment.interconnect() == Some(c"sgt"));
         check_eq!(*log.take(), [Attach(0)]);
+        // The exporter recognises it, and nobody else who cannot let go either.
+        let plain = Attachment::new(&dma_buf, dev.device(), Rigid)?;
+        {
+            let guard = dma_buf.resv().lock();
+            let mut attachments = dma_buf.attachments(&guard)?;
+
+            // The youngest first.
+            check!(attachments.next().map(AttachmentInfo::interconnect) == Some(None));
+            check!(attachments.next().map(AttachmentInfo::interconnect) == Some(Some((c"sgt", 0))));
+        }
+        drop(plain);
         check_eq!(
             Attachment::negotiate(&dma_buf, dev.device(), Rigid, &[&link]).err(),
             Some(no_match())
