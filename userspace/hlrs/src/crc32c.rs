@@ -65,6 +65,40 @@ pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     !crc
 }
 
+/// The checksum of `a` followed by `b`, from those of the two; `len` is the
+/// length of `b` in bytes. So the parts of a buffer can be summed up by
+/// different devices.
+///
+/// ```
+/// let (a, b) = (hlrs::crc32c(0, b"1234"), hlrs::crc32c(0, b"56789"));
+/// assert_eq!(hlrs::crc32c_combine(a, b, 5), hlrs::crc32c(0, b"123456789"));
+/// ```
+pub fn crc32c_combine(a: u32, b: u32, mut len: u64) -> u32 {
+    // Bits that follow shift those before: x^(8 * len), of which 1 and x^8 are
+    // the highest bit and the ninth as the bits are numbered here.
+    let (mut shift, mut square) = (1 << 31, 1 << 23);
+    while len > 0 {
+        if len & 1 == 1 {
+            shift = multiply(shift, square);
+        }
+        square = multiply(square, square);
+        len >>= 1;
+    }
+    multiply(shift, a) ^ b
+}
+
+/// The product of two polynomials of bits, modulo that of the checksum.
+fn multiply(a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    for bit in (0..32).rev() {
+        if (a >> bit) & 1 == 1 {
+            product ^= b;
+        }
+        b = (b >> 1) ^ if b & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    product
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +128,16 @@ mod tests {
         assert_eq!(crc32c(0, &up), 0x46dd_794e);
         let down: Vec<u8> = (0..32).rev().collect();
         assert_eq!(crc32c(0, &down), 0x113f_db5c);
+    }
+
+    #[test]
+    fn combined() {
+        let bytes: Vec<u8> = (0u32..300).map(|n| (n * 91 + 5) as u8).collect();
+        for cut in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(cut);
+            let both = crc32c_combine(crc32c(0, a), crc32c(0, b), b.len() as u64);
+            assert_eq!(both, crc32c(0, &bytes), "cut {cut}");
+        }
     }
 
     #[test]

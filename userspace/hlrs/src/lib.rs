@@ -84,6 +84,7 @@ pub use buffer::Buffer;
 pub use buffer::BufferBuilder;
 pub use counters::Counters;
 pub use crc32c::crc32c;
+pub use crc32c::crc32c_combine;
 pub use device::Device;
 pub use dmabuf::DmaBuf;
 pub use error::Cause;

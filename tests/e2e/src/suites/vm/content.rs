@@ -88,22 +88,18 @@ fn shows_every_kind(device: &Device, other: &Device, seed: u64, starts: &[u64]) 
             let (va, size) = (start + n as u64 * (1 << 30), buffer.size());
             space.vm.map(va, buffer)?;
             check_eq!(space.crc(va, size)?, crc_of(bytes, 0, size), "{what}");
-            let ranges: Vec<_> = (0..8).map(|_| random.range(size)).collect();
+            let ranges: Vec<_> = (0..4).map(|_| random.range(size)).collect();
             let asked: Vec<_> = ranges.iter().map(|(at, len)| (va + at, *len)).collect();
             for ((at, len), crc) in ranges.iter().zip(space.crcs(&asked)?) {
                 check_eq!(crc, crc_of(bytes, *at, *len), "{len} bytes at {at}, {what}");
             }
             // What is written through it is in the buffer, and only there.
             let (at, len) = random.range(size);
-            space.fill(va + at, len, 0x1122_3344_5566_7788)?;
+            let pattern = 0x1122_3344_5566_7788;
+            space.fill(va + at, len, pattern)?;
             let mut expected = bytes.clone();
-            let pattern = 0x1122_3344_5566_7788u64.to_le_bytes();
-            for (byte, new) in expected[at as usize..(at + len) as usize]
-                .iter_mut()
-                .zip(pattern.iter().cycle())
-            {
-                *byte = *new;
-            }
+            expected[at as usize..(at + len) as usize]
+                .copy_from_slice(&cards::repeated(pattern, len));
             let found = cards::read(buffer, 0, size)?;
             cards::compare(&format!("{what}, written at {at}"), &found, &expected)?;
             cards::write(buffer, 0, bytes)?;
