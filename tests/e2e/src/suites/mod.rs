@@ -145,6 +145,10 @@ pub fn all() -> Vec<Suite> {
             tests: faults::tests(),
         },
         Suite {
+            name: "probe",
+            tests: faults::probe_tests(),
+        },
+        Suite {
             name: "hotplug",
             tests: hotplug::tests(),
         },

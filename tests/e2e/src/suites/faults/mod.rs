@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Allocations that fail, one after the other, in every call and in probe.
+//! Allocations that fail, one after the other: in every call, the suite
+//! `faults`, and in probe, the suite `probe`.
 
 mod calls;
 pub mod inject;
@@ -14,6 +15,10 @@ use crate::harness::Test;
 pub fn tests() -> Vec<Test> {
     let mut tests = calls::tests();
     tests.extend(vm::tests());
-    tests.extend(probe::tests());
     tests
+}
+
+/// A suite of their own, after which leaks are looked for.
+pub fn probe_tests() -> Vec<Test> {
+    probe::tests()
 }

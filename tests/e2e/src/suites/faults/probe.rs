@@ -18,26 +18,27 @@ use crate::system::MIB;
 use crate::tests;
 
 pub fn tests() -> Vec<Test> {
-    tests![probe_of_the_pf: 600, enabling_virtual_functions: 600]
+    tests![
+        probe_of_the_pf: 600,
+        probe_of_a_vf: 600,
+        enabling_virtual_functions: 600,
+    ]
 }
 
 /// More than probe allocates.
 const PLENTY: u64 = 10_000_000;
 
-/// The failures to try, of `total`: all, or in a short run the first, because
-/// there the own steps are, and some of the others.
-fn choose(total: u64, context: &Context, short: u32) -> Vec<u64> {
-    let count = u64::from(context.rounds(short, u32::MAX)).min(total);
-    if count == total {
-        return (1..=total).collect();
+/// The failures that can be tried, of `total`: all of them, in an order that the
+/// seed gives. A short run tries the first few.
+fn order(total: u64, seed: u64) -> Vec<u64> {
+    let mut random = Random::new(seed);
+    let mut rest: Vec<u64> = (1..=total).collect();
+    let mut order = Vec::with_capacity(rest.len());
+    while !rest.is_empty() {
+        let next = random.below(rest.len() as u64);
+        order.push(rest.swap_remove(next as usize));
     }
-    let mut random = Random::new(context.seed);
-    let mut chosen: Vec<u64> = (0..count).map(|n| 1 + n * total / count).collect();
-    // Elsewhere in each run, so that many runs cover all.
-    for n in &mut chosen {
-        *n = (*n + random.below(total / count)).min(total);
-    }
-    chosen
+    order
 }
 
 fn count_of(injected: Injected) -> Outcome<u64> {
@@ -47,21 +48,26 @@ fn count_of(injected: Injected) -> Outcome<u64> {
     }
 }
 
-fn probe_of_the_pf(context: &Context) -> Outcome {
+/// Fails a probe of the function at `address`, which is bound, at one allocation
+/// after the other; a short run goes on after `short` of them until one was
+/// reported. It is bound again when this returns.
+fn failing_probe(address: &str, context: &Context, short: u32) -> Outcome {
     // A failure there the kernel forgets, and warns about when the interrupt
     // is freed.
     let injection = Injection::of_the_driver("register_irq_proc")?;
-    let node = cards::first_node()?;
-    let address = node.address.as_str();
     let bound = Unbound(address);
     driver::unbind(address)?;
     let (first, injected) = injection.run(PLENTY, || driver::bind(address))?;
     first?;
     let total = count_of(injected)?;
-    driver::wait_node(address)?;
+    let mut node = driver::wait_node(address)?;
 
     let (mut refused, mut unnoticed) = (0, 0);
-    for n in choose(total, context, 8) {
+    let enough = context.rounds(short, u32::MAX);
+    for n in order(total, context.seed) {
+        if refused > 0 && refused + unnoticed >= enough {
+            break;
+        }
         driver::unbind(address)?;
         let (result, injected) = injection.run(n, || driver::bind(address))?;
         match result {
@@ -91,7 +97,7 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
                     .map_err(|err| Stop::failed(format!("probe after failure {n}: {err}")))?;
             }
         }
-        driver::wait_node(address)?;
+        node = driver::wait_node(address)?;
     }
     println!("{total} allocations in probe; {refused} failures reported, {unnoticed} not");
     check!(refused > 0, "no failure of probe was reported");
@@ -100,6 +106,21 @@ fn probe_of_the_pf(context: &Context) -> Outcome {
     cards::holds_pattern(
         "after the failures",
         &Place::Visible.create(&device, MIB)?,
+        0,
+    )
+}
+
+fn probe_of_the_pf(context: &Context) -> Outcome {
+    failing_probe(&cards::first_node()?.address, context, 5)
+}
+
+fn probe_of_a_vf(context: &Context) -> Outcome {
+    let vfs = Vfs::enable(1)?;
+    failing_probe(&vfs.vf_node(1)?.address, context, 3)?;
+    // Nothing of that was the PF's business.
+    cards::holds_pattern(
+        "memory of the PF",
+        &Place::Visible.create(&cards::first()?, MIB)?,
         0,
     )
 }
@@ -115,7 +136,8 @@ fn enabling_virtual_functions(context: &Context) -> Outcome {
     let total = count_of(injected)?;
     vfs.clear()?;
     let mut refused = 0;
-    for n in choose(total, context, 4) {
+    let enough = context.rounds(3, u32::MAX) as usize;
+    for n in order(total, context.seed).into_iter().take(enough) {
         let (result, injected) = injection.run(n, || vfs.pf.set_num_vfs(1))?;
         match result {
             Ok(()) => vfs.clear()?,
