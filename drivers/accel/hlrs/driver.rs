@@ -166,8 +166,11 @@ impl pci::Driver for Hlrs {
         pin_init::pin_init_scope(move || {
             let enabled = EnabledDevice::new(pdev, DmaMask::new::<64>(), u32::MAX)?;
             let hw = Arc::new(Hw::new(pdev)?, GFP_KERNEL)?;
-            let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)
-                .inspect_err(|_| dev_err!(pdev, "no LMEM: is this a VF without quota?\n"))?;
+            if hw.info.lmem_size == 0 {
+                dev_err!(pdev, "no LMEM: is this a VF without quota?\n");
+                return Err(ENODEV);
+            }
+            let lmem = Lmem::new(hw.info.lmem_size, hw.info.visible_size)?;
             let aperture = IoWindow::from_bar(pdev, hlrs_abi::HLRS_BAR_LMEM)?;
             let window = peer_window(&lmem, pdev)?;
             set_aside_retained(&lmem, window.clone(), pdev)?;

@@ -82,6 +82,16 @@ impl<T> Refusal for hlrs::Result<T> {
     }
 }
 
+impl<T> Refusal for std::io::Result<T> {
+    fn refusal(&self) -> Option<hlrs::Errno> {
+        self.as_ref().err().map(|err| {
+            // As above.
+            let none = hlrs::Errno::from_raw_os_error(4000);
+            hlrs::Errno::from_io_error(err).unwrap_or(none)
+        })
+    }
+}
+
 /// Says what a call returned.
 pub fn describe(found: Option<hlrs::Errno>) -> String {
     match found {

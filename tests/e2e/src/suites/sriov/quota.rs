@@ -10,6 +10,9 @@ use crate::harness::Test;
 use crate::system;
 use crate::system::cards;
 use crate::system::cards::Place;
+use crate::system::driver;
+use crate::system::log::Log;
+use crate::system::registers::Registers;
 use crate::system::vfs::Vfs;
 use crate::system::MIB;
 use crate::tests;
@@ -25,6 +28,7 @@ pub fn tests() -> Vec<Test> {
         quotas_that_do_not_fit: 120,
         bulk_quota: 120,
         scattered_quota: 180,
+        a_function_without_memory: 120,
     ]
 }
 
@@ -136,11 +140,8 @@ fn wrong_quotas_are_refused(_: &Context) -> Outcome {
         .pf
         .directory()
         .join("sriov_admin/vf1/profile/vram_quota");
-    for text in ["", "x", "-2097152", "2M", "0x", "99999999999999999999999"] {
-        check!(
-            system::write(&file, text).is_err() || text.is_empty(),
-            "{text:?} was taken"
-        );
+    for text in ["\n", "x", "-2097152", "2M", "0x", "99999999999999999999999"] {
+        check_errno!(system::write(&file, text), INVAL, "{text:?}");
     }
     check_eq!(vfs.pf.quota(1)?, 0, "after all that was refused");
     Ok(())
@@ -171,15 +172,18 @@ fn bulk_quota(_: &Context) -> Outcome {
         .pf
         .directory()
         .join("sriov_admin/.bulk_profile/vram_quota");
+    check_errno!(system::write(&file, &MIB.to_string()), INVAL);
+    check_errno!(system::write(&file, &(1u64 << 40).to_string()), RANGE);
     system::write(&file, &(6 * MIB).to_string())?;
     for number in 1..=vfs.pf.total_vfs()? {
         check_eq!(vfs.pf.quota(number)?, 6 * MIB, "function {number}");
     }
     vfs.set(2)?;
     check_eq!(vfs.open(2)?.lmem()?.total, 6 * MIB);
-    check!(
-        system::write(&file, "0").is_err(),
-        "changed while functions are enabled"
+    check_errno!(
+        system::write(&file, "0"),
+        BUSY,
+        "while functions are enabled"
     );
     vfs.clear()?;
     system::write(&file, "0")?;
@@ -222,5 +226,29 @@ fn scattered_quota(_: &Context) -> Outcome {
         cards::holds_pattern("the card's own granule", piece, n as u64 + 1)?;
     }
     drop(rest);
+    Ok(())
+}
+
+/// Offsets of registers of the PF.
+const LMTT_VF: usize = 0x4008;
+const LMTT_COMMIT: usize = 0x4018;
+const LMTT_STATUS: usize = 0x401c;
+
+/// The driver does not bind to a function whose PF, not necessarily under this
+/// driver, has given it nothing, and says why.
+fn a_function_without_memory(_: &Context) -> Outcome {
+    let vfs = Vfs::enable(1)?;
+    let address = vfs.vf_node(1)?.address;
+    driver::unbind(&address)?;
+    let registers = Registers::of(&vfs.node.address)?;
+    registers.write(LMTT_VF, 1);
+    registers.write(LMTT_COMMIT, 0);
+    check_eq!(registers.read(LMTT_STATUS), 0, "the commit was rejected");
+
+    let mut log = Log::from_now()?;
+    check_errno!(driver::bind(&address), NODEV);
+    let said = format!("{address}: no LMEM: is this a VF without quota?");
+    check_eq!(log.count(&said), 1, "times that the log says why");
+    check!(vfs.pf.vf_node(1)?.is_none(), "it has a node");
     Ok(())
 }
