@@ -67,7 +67,7 @@ fn store_quota(target: &Target, input: &[u8]) -> Result {
 /// Resets the engines of a VF; it stays as it is until its driver notices.
 fn store_stop(target: &Target, input: &[u8]) -> Result {
     let vf = target.vf.ok_or(EIO)?;
-    if !kernel::str::kstrtobool_bytes(input)? {
+    if input.trim_ascii() != b"1" {
         return Err(EINVAL);
     }
 
