@@ -270,8 +270,10 @@ struct drm_hlrs_mem_create {
 /**
  * struct drm_hlrs_mem_mmap_offset - offset for mmap() on the device file
  *
- * An access to a mapping whose memory is gone (device removed or reset,
- * buffer revoked) raises SIGBUS.
+ * An access to a mapping whose memory is gone (device removed, buffer revoked)
+ * raises SIGBUS. Memory keeps its contents over a reset of the device: an
+ * access meanwhile waits for its end, and raises SIGBUS only if that does not
+ * come within 2 seconds.
  *
  * Errors: -ENOENT, no such handle; -ENXIO, part of the buffer lies outside
  * the aperture; -EOPNOTSUPP, the buffer was imported.

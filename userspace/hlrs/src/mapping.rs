@@ -25,10 +25,11 @@ use crate::error::Result;
 ///
 /// # SIGBUS
 ///
-/// When the device is removed or reset, or the buffer is revoked, the memory
-/// goes away and the next access raises `SIGBUS`. That ends the process with an
-/// error unless it has a handler; it is never another owner's data that is
-/// read instead.
+/// When the device is removed, or the buffer is revoked, the memory goes away
+/// and the next access raises `SIGBUS`. That ends the process with an error
+/// unless it has a handler; it is never another owner's data that is read
+/// instead. Over a reset of the device the memory keeps its contents: an access
+/// meanwhile waits for the end, and raises `SIGBUS` only if that takes seconds.
 pub struct Mapping {
     ptr: *mut u8,
     len: usize,
