@@ -14,6 +14,13 @@
  *    reset calls wait for its end.
  *  - Structures have the same layout for 32- and 64-bit processes.
  *
+ * The fdinfo of an open file has the keys of drm-usage-stats. Its engine is
+ * "copy"; what the NIC does is on the files of the NIC's driver, /dev/hlrs_nicN.
+ * Its regions are "vram0" and "system", memory of this device, and "imported":
+ * buffers made of dma-bufs of others, wherever their memory is. Further,
+ * hlrs-exported is the size of the dma-bufs that the file has made and that
+ * exist.
+ *
  * Copying memory of an unreadable or unwritable argument fails with -EFAULT,
  * allocation failures with -ENOMEM, a pending signal with -EINTR or a restart
  * of the call; this is not repeated below.

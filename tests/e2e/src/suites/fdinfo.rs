@@ -22,6 +22,8 @@ pub fn tests() -> Vec<Test> {
         identification,
         memory_of_the_device,
         system_memory_is_not_device_memory,
+        imported_memory_is_neither,
+        a_part_that_came_back,
         shared_memory,
         active_memory: 120,
         busy_time,
@@ -59,10 +61,11 @@ fn identification(_: &Context) -> Outcome {
         copy.map(|e| u64::from(e.capacity)),
         "capacity of the engine copy"
     );
-    check!(
-        a.engine_ns.contains_key("copy"),
-        "no busy time of the engine copy"
-    );
+    // What the NIC does is no work of this file.
+    let engines: Vec<_> = a.engine_ns.keys().map(String::as_str).collect();
+    check_eq!(engines, ["copy"], "engines with a busy time");
+    let regions: Vec<_> = a.memory.keys().map(String::as_str).collect();
+    check_eq!(regions, ["imported", "system", "vram0"], "regions");
     Ok(())
 }
 
@@ -103,6 +106,61 @@ fn system_memory_is_not_device_memory(_: &Context) -> Outcome {
     let after = device.usage()?;
     check_eq!(elsewhere(&after), 2 * MIB, "system memory");
     check_eq!(after.memory["vram0"], before.memory["vram0"], "vram0");
+    Ok(())
+}
+
+/// Memory of another device is not memory of this one, and above all not system
+/// memory. Nobody tells what it is.
+fn imported_memory_is_neither(_: &Context) -> Outcome {
+    let (a, b) = cards::two()?;
+    for place in [Place::Visible, Place::System] {
+        let (mine, before) = (a.usage()?, b.usage()?);
+        let dmabuf = place.create(&a, MIB)?.export()?;
+        let window = b.import(&dmabuf)?;
+        window.fill(0, MIB, 1)?;
+        let after = b.usage()?;
+        for region in ["system", "vram0"] {
+            check_eq!(
+                after.memory[region],
+                before.memory[region],
+                "{region} after an import of {place:?}"
+            );
+        }
+        let imported = after.memory["imported"];
+        check_eq!((imported.total, imported.shared), (MIB, MIB), "{place:?}");
+        check_eq!(imported.resident, 0, "{place:?} is here");
+        drop((window, dmabuf));
+        wait_until("the exporter has nothing left", JOB, || {
+            a.usage().is_ok_and(|now| now.memory == mine.memory)
+        })?;
+        check_eq!(b.usage()?.memory, before.memory, "without the import");
+    }
+    Ok(())
+}
+
+/// A part of a buffer of this very device is what that buffer is.
+fn a_part_that_came_back(_: &Context) -> Outcome {
+    let (device, other) = (cards::first()?, cards::first()?);
+    for (place, region) in [(Place::Visible, "vram0"), (Place::System, "system")] {
+        let buffer = place.create(&device, MIB)?;
+        buffer.fill(0, MIB, 1)?;
+        let before = other.usage()?;
+        let dmabuf = buffer.dma_buf().range(65536, 131_072).create()?;
+        let part = other.import(&dmabuf)?;
+        let mut expected = before.memory.clone();
+        expected.insert(
+            region.to_owned(),
+            MemoryUsage {
+                total: 131_072,
+                shared: 131_072,
+                resident: 131_072,
+                ..Default::default()
+            },
+        );
+        check_eq!(other.usage()?.memory, expected, "a part of {place:?}");
+        drop(part);
+        check_eq!(other.usage()?.memory, before.memory, "without the part");
+    }
     Ok(())
 }
 
