@@ -158,24 +158,32 @@ pub(crate) fn create(
     }
 }
 
-/// Says in the debug log why there is no room, above all when only the aperture is full.
+/// Says in the debug log why there is no room, above all when only the aperture is in the way.
 fn explain_failure(dev: &BoundDevice<'_>, size: u64, placement: Placement, error: Error) {
     let lmem = &dev.lmem;
+    let free = lmem.size() - lmem.used();
 
-    if error == ENOSPC && placement == Placement::CpuVisible && lmem.used() < lmem.size() {
+    if placement == Placement::CpuVisible && size > lmem.visible_size() && size <= lmem.size() {
+        dev.dbg_ratelimited(fmt!(
+            "{} bytes do not fit into the aperture of {} bytes, LMEM has {}\n",
+            size,
+            lmem.visible_size(),
+            lmem.size()
+        ));
+    } else if error == ENOSPC && placement == Placement::CpuVisible && free > 0 {
         dev.dbg_ratelimited(fmt!(
             "no room for {} bytes in the aperture ({} of {} bytes used), LMEM has {} of {} free\n",
             size,
             lmem.visible_used(),
             lmem.visible_size(),
-            lmem.size() - lmem.used(),
+            free,
             lmem.size()
         ));
     } else {
         dev.dbg_ratelimited(fmt!(
             "no {} bytes of LMEM, {} of {} free: {:?}\n",
             size,
-            lmem.size() - lmem.used(),
+            free,
             lmem.size(),
             error
         ));

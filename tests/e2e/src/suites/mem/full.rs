@@ -213,14 +213,50 @@ fn a_full_aperture_is_explained(_: &Context) -> Outcome {
     let device = small_aperture()?;
     let _debug = DebugLog::on()?;
     let mut log = Log::from_now()?;
-    let _full = exhaust(&device, Place::Visible, 4 * MIB)?;
+    let full = exhaust(&device, Place::Visible, 4 * MIB)?;
+    let lmem = device.lmem()?;
+    let (visible, total) = (lmem.cpu_visible, lmem.total);
+    check!(
+        lmem.used == lmem.cpu_visible_used && full.len() as u64 == visible / (4 * MIB),
+        "{} buffers, {} bytes used",
+        full.len(),
+        lmem.used
+    );
+    says(
+        &mut log,
+        &format!(
+            "no room for {} bytes in the aperture ({visible} of {visible} bytes used), \
+             LMEM has {} of {total} free",
+            4 * MIB,
+            total - visible
+        ),
+    )?;
+    // What never fits into it, but would into LMEM.
+    let size = visible + MIB;
+    check_errno!(Place::Visible.create(&device, size), TOOBIG);
+    says(
+        &mut log,
+        &format!("{size} bytes do not fit into the aperture of {visible} bytes, LMEM has {total}"),
+    )?;
+    drop(full);
+    Place::Lmem.create(&device, size)?;
+    // And what does not fit into that either.
+    check_errno!(Place::Lmem.create(&device, total + MIB), TOOBIG);
+    says(
+        &mut log,
+        &format!("no {} bytes of LMEM, {total} of {total} free", total + MIB),
+    )
+}
+
+/// The driver has said this, once, in the log that is looked at.
+fn says(log: &mut Log, text: &str) -> Outcome {
     let lines = log.lines();
     let said = lines
         .iter()
-        .any(|line| line.contains("hlrs") && line.contains("aperture"));
+        .filter(|line| line.contains("hlrs") && line.contains(text));
     check!(
-        said,
-        "the log does not say that the aperture is full:\n{}",
+        said.count() == 1,
+        "the log does not say {text:?} once:\n{}",
         lines.concat()
     );
     Ok(())
