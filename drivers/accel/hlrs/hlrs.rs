@@ -65,7 +65,10 @@ struct HlrsModule {
 impl kernel::InPlaceModule for HlrsModule {
     fn init(module: &'static kernel::ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _interconnects: prime::Registrations::new()?,
+            _interconnects: {
+                check_parameters()?;
+                prime::Registrations::new()?
+            },
             _driver <- kernel::driver::Registration::new(
                 <Self as kernel::ModuleMetadata>::NAME,
                 module,
@@ -109,6 +112,33 @@ kernel_ext::choice_param! {
 those of a file that owns the device may attach\0parmtype=pinned_importers:charp\0",
 }
 
+/// Refuses to load with parameters that are out of range: taken as something else they would mislead.
+fn check_parameters() -> Result {
+    let ranges = [
+        ("job_timeout_ms", job_timeout_ms(), 1..=600_000),
+        ("revoke_timeout_ms", revoke_timeout_ms(), 1..=60_000),
+        (
+            "skip_zeroing",
+            u32::from(module_parameters::skip_zeroing.value()),
+            0..=1,
+        ),
+    ];
+
+    for (name, value, range) in ranges {
+        if !range.contains(&value) {
+            pr_err!(
+                "{}={}: must be {} to {}\n",
+                name,
+                value,
+                range.start(),
+                range.end()
+            );
+            return Err(EINVAL);
+        }
+    }
+    Ok(())
+}
+
 /// Whether importers that cannot be revoked may attach to what the owner of a device exports.
 fn pinned_importers_may_attach() -> bool {
     pinned_importers.chosen() == 1
@@ -116,9 +146,7 @@ fn pinned_importers_may_attach() -> bool {
 
 /// How long importers may take to let go, milliseconds.
 fn revoke_timeout_ms() -> u32 {
-    module_parameters::revoke_timeout_ms
-        .value()
-        .clamp(1, 60_000)
+    module_parameters::revoke_timeout_ms.value()
 }
 
 /// Bytes that an open file may have exported at a time.
@@ -139,7 +167,7 @@ fn skip_zeroing() -> bool {
     skip
 }
 
-/// The module parameter of this name; values out of range are taken as the nearest in range.
+/// How long a job may take, milliseconds.
 fn job_timeout_ms() -> u32 {
-    module_parameters::job_timeout_ms.value().clamp(1, 600_000)
+    module_parameters::job_timeout_ms.value()
 }

@@ -10,6 +10,7 @@ use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
 use crate::system::driver::Loaded;
+use crate::system::log::Log;
 use crate::system::vfs::Vfs;
 use crate::system::MIB;
 use crate::tests;
@@ -19,6 +20,7 @@ pub fn tests() -> Vec<Test> {
         a_module_in_use_stays: 120,
         unload_with_virtual_functions: 180,
         load_and_unload: 900,
+        wrong_parameters_are_refused: 120,
     ]
 }
 
@@ -75,6 +77,27 @@ fn load_and_unload(context: &Context) -> Outcome {
         driver::unload()?;
         check_eq!(cards::nodes()?.len(), 0, "nodes without a driver");
         driver::load(count)?;
+    }
+    Ok(())
+}
+
+/// They are not taken as something else.
+fn wrong_parameters_are_refused(_: &Context) -> Outcome {
+    let _loaded = Loaded(cards::nodes()?.len());
+    driver::unload()?;
+    for (parameter, range) in [
+        ("job_timeout_ms=0", "1 to 600000"),
+        ("revoke_timeout_ms=60001", "1 to 60000"),
+        ("skip_zeroing=2", "0 to 1"),
+    ] {
+        let mut log = Log::from_now()?;
+        if driver::modprobe(&["hlrs", parameter]).is_ok() {
+            driver::unload()?;
+            check!(false, "{parameter} was taken");
+        }
+        let said = format!("hlrs: {parameter}: must be {range}");
+        // modprobe tries again in another way.
+        check!(log.count(&said) > 0, "the log does not say {said:?}");
     }
     Ok(())
 }
