@@ -74,6 +74,11 @@ pub fn all_gone(device: &hlrs::Device, handle: u32) -> Outcome {
         ..Default::default()
     };
     check_errno!(raw::wait(device, &mut wait), NODEV);
+    let mut query = sys::drm_hlrs_mem_query {
+        handle,
+        ..Default::default()
+    };
+    check_errno!(raw::mem_query(device, &mut query), NODEV);
     let mut prime = sys::drm_prime_handle {
         handle,
         flags: 0,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the ioctls that make buffers and map them refuse.
+//! What the ioctls that make buffers, map them and tell about them refuse.
 
 use hlrs::RegionClass;
 use hlrs_sys as sys;
@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         create_refuses,
         a_refused_create_changes_nothing,
         mmap_offset_refuses,
+        query_refuses,
     ]
 }
 
@@ -209,6 +210,62 @@ fn mmap_offset_refuses(_: &Context) -> Outcome {
             NOENT,
             "handle {handle}"
         );
+    }
+    Ok(())
+}
+
+fn query_refuses(_: &Context) -> Outcome {
+    let device = cards::first()?;
+    let buffer = Place::Lmem.create(&device, SIZE)?;
+    use sys::drm_hlrs_mem_query as Query;
+    let good = Query {
+        handle: buffer.handle(),
+        ..Default::default()
+    };
+    let mut arg = Query {
+        // What comes out is not read.
+        size: 1,
+        path: 2,
+        reason: 3,
+        vf_id: 4,
+        ranges: 5,
+        extents: 6,
+        ..good
+    };
+    check_eq!(raw::mem_query(&device, &mut arg), Ok(()));
+    check_eq!(
+        (
+            arg.size,
+            arg.path,
+            arg.reason,
+            arg.vf_id,
+            arg.ranges,
+            arg.extents
+        ),
+        (SIZE, 0, 0, 0, 0, 0)
+    );
+    let invalid = [
+        Query {
+            extensions: 1,
+            ..good
+        },
+        Query { flags: 1, ..good },
+        Query { pad: 1, ..good },
+        Query {
+            reserved: [1, 0],
+            ..good
+        },
+        Query {
+            reserved: [0, 1],
+            ..good
+        },
+    ];
+    for mut arg in invalid {
+        check_errno!(raw::mem_query(&device, &mut arg), INVAL, "{arg:?}");
+    }
+    for handle in [0, buffer.handle() + 1, u32::MAX] {
+        let mut arg = Query { handle, ..good };
+        check_errno!(raw::mem_query(&device, &mut arg), NOENT, "handle {handle}");
     }
     Ok(())
 }

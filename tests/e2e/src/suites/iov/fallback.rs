@@ -16,12 +16,9 @@ use super::Card;
 use super::GRANULE;
 use crate::check;
 use crate::check_eq;
-use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
-use crate::harness::Stop;
 use crate::harness::Test;
-use crate::raw;
 use crate::suites::prime;
 use crate::system::cards;
 use crate::system::cards::Place;
@@ -29,10 +26,8 @@ use crate::system::random::Random;
 use crate::system::MIB;
 use crate::tests;
 
-use hlrs_sys::drm_hlrs_mem_query as Query;
-
 pub fn tests() -> Vec<Test> {
-    tests![every_other_pair: 120, the_query: 60]
+    tests![every_other_pair: 120]
 }
 
 /// Imports, and checks the path in the query and in debugfs, and the contents;
@@ -99,61 +94,6 @@ fn every_other_pair(context: &Context) -> Outcome {
     has_imports(pf, &[])?;
     for place in Place::ALL {
         check_eq!(place.create(&card.pf, MIB)?.path()?, Path::Own, "{place:?}");
-    }
-    Ok(())
-}
-
-fn the_query(_: &Context) -> Outcome {
-    let device = cards::first()?;
-    let buffer = Place::Lmem.create(&device, MIB)?;
-    let good = Query {
-        handle: buffer.handle(),
-        ..Default::default()
-    };
-    let mut arg = Query {
-        // What comes out is not read.
-        size: 1,
-        path: 2,
-        reason: 3,
-        vf_id: 4,
-        ranges: 5,
-        extents: 6,
-        ..good
-    };
-    raw::mem_query(&device, &mut arg).map_err(Stop::failed)?;
-    check_eq!(
-        (
-            arg.size,
-            arg.path,
-            arg.reason,
-            arg.vf_id,
-            arg.ranges,
-            arg.extents
-        ),
-        (MIB, 0, 0, 0, 0, 0)
-    );
-    let invalid = [
-        Query {
-            extensions: 1,
-            ..good
-        },
-        Query { flags: 1, ..good },
-        Query { pad: 1, ..good },
-        Query {
-            reserved: [1, 0],
-            ..good
-        },
-        Query {
-            reserved: [0, 1],
-            ..good
-        },
-    ];
-    for mut arg in invalid {
-        check_errno!(raw::mem_query(&device, &mut arg), INVAL, "{arg:?}");
-    }
-    for handle in [0, buffer.handle() + 1, u32::MAX] {
-        let mut arg = Query { handle, ..good };
-        check_errno!(raw::mem_query(&device, &mut arg), NOENT, "handle {handle}");
     }
     Ok(())
 }
