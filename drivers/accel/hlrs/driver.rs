@@ -429,3 +429,7 @@ impl drm::Driver for Hlrs {
         prime::import(dev, dmabuf)
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "../../../tests/kunit/hlrs/device.rs"]
+mod tests;
