@@ -10,6 +10,7 @@ use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Test;
 use crate::system::cards;
+use crate::system::cards::Place;
 use crate::system::random::Random;
 use crate::system::vfs::Vfs;
 use crate::system::MIB;
@@ -19,6 +20,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         demo_of_a_small_file: 180,
         demo_in_pieces: 240,
+        demo_with_little_memory: 120,
         demo_of_nothing: 120,
         demo_leaves_functions_as_they_were: 180,
         demo_says_what_is_wrong: 120,
@@ -116,6 +118,25 @@ fn demo_in_pieces(context: &Context) -> Outcome {
     let whole = demo(&[&file.name(), "--bytes", "5000001"])?;
     let crc = format!("CRC32C {:08x} on", hlrs::crc32c(0, &bytes[..5_000_001]));
     check_eq!(whole.matches(&crc).count(), 4, "checksums in\n{whole}");
+    Ok(())
+}
+
+/// In pieces that fit, and says why.
+fn demo_with_little_memory(context: &Context) -> Outcome {
+    let file = Temporary::new(
+        "little",
+        &Random::new(context.seed).bytes(3 * MIB as usize + 1),
+    )?;
+    let card = cards::first()?;
+    let lmem = card.lmem()?;
+    let taken = Place::Lmem.create(&card, lmem.total - lmem.used - 2 * MIB)?;
+    let out = demo(&[&file.name(), "--no-vf"])?;
+    let said = "goes in 2 pieces of up to 2 MiB, because the cards have no more memory free.";
+    check!(
+        out.contains(said) && out.contains("Piece 2 of 2"),
+        "{said} is not in\n{out}"
+    );
+    drop(taken);
     Ok(())
 }
 
