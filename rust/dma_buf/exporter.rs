@@ -138,7 +138,8 @@ pub trait Exporter: Sized + Send + Sync + 'static {
     /// Map the memory into the address space of a process.
     ///
     /// Called without the reservation lock, with the memory map of the process locked. The C side
-    /// has checked that the area is within the size of the buffer. C: `mmap`.
+    /// has checked that the area is within the size of the buffer. The mode of the dma-buf's file
+    /// need not apply: an importer may map the buffer through a file of its own. C: `mmap`.
     fn mmap(&self, _dma_buf: &DmaBuf, _vma: &VmaNew) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

@@ -2,7 +2,8 @@
 /*
  * The memory as the importing device sees it, by the CPU: through the DMA
  * addresses of the mapping, and through nothing else. Thereby a test sees what
- * an importer would that still has a mapping which was taken from it.
+ * an importer would that still has a mapping which was taken from it. Or, where
+ * that is asked for, through the mapping of the kernel.
  */
 #include <linux/iommu.h>
 #include <linux/iosys-map.h>
@@ -95,16 +96,17 @@ static ssize_t hti_copy_locked(struct hti_attachment *a, u64 offset, void *data,
 
 int hti_access(struct hti_attachment *a, const struct hlrs_test_access *args, bool write)
 {
+	bool by_kernel = args->flags & HLRS_TEST_ACCESS_VMAP;
 	u64 offset = args->offset, left = args->length, end;
 	void __user *user = u64_to_user_ptr(args->data);
 	ssize_t done = 0;
 	void *chunk;
 
-	if (args->pad)
+	if (args->flags & ~HLRS_TEST_ACCESS_VMAP)
 		return -EINVAL;
 	if (check_add_overflow(offset, left, &end) || end > a->dmabuf->size)
 		return -ERANGE;
-	if (hti_translated(&a->pdev->dev))
+	if (!by_kernel && hti_translated(&a->pdev->dev))
 		return -EOPNOTSUPP;
 
 	chunk = kvmalloc(HTI_CHUNK, GFP_KERNEL);
@@ -123,7 +125,10 @@ int hti_access(struct hti_attachment *a, const struct hlrs_test_access *args, bo
 		done = dma_resv_lock_interruptible(a->dmabuf->resv, NULL);
 		if (done)
 			break;
-		done = hti_copy_locked(a, offset, chunk, len, write);
+		if (by_kernel)
+			done = hti_vmap_copy_locked(a, offset, chunk, len, write);
+		else
+			done = hti_copy_locked(a, offset, chunk, len, write);
 		dma_resv_unlock(a->dmabuf->resv);
 		if (done < 0)
 			break;

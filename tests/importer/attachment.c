@@ -287,6 +287,7 @@ void hti_detach(struct hti_attachment *a)
 	a->gone = true;
 	if (a->sgt)
 		hti_unmap_locked(a);
+	hti_vunmap_locked(a);
 	dma_resv_unlock(a->dmabuf->resv);
 
 	/* Others may have added some before, but nobody does from here on. */

@@ -90,6 +90,9 @@ struct hlrs_test_map {
  * UNMAP: at once, without waiting for any fence; ENOTCONN if it is not mapped.
  * DETACH: signals the fences, unmaps, detaches; nothing can fail but the id.
  * SIGNAL: signals the fences of the attachment. Waits for no lock.
+ * VMAP: maps the buffer into the address space of the kernel; EBUSY if it is
+ * already; the errors of the exporter.
+ * VUNMAP: undoes that, as DETACH does; ENOTCONN if there is nothing.
  */
 struct hlrs_test_id {
 	__u32 id;
@@ -119,12 +122,16 @@ struct hlrs_test_state {
 	__u64 unmap_ns;
 };
 
+/* READ, WRITE: through the mapping of the kernel, not that of the device. */
+#define HLRS_TEST_ACCESS_VMAP		(1 << 0)
+
 /*
  * READ, WRITE: the memory through the mapping, as the device would, also through
  * a stale one. Waits for no fences. Also fails with: ERANGE outside the buffer;
  * ENOTCONN if it is not mapped; EACCES if it is not mapped for this direction;
  * EOPNOTSUPP if the addresses are for an IOMMU that translates, and not the
- * CPU's; ENXIO if the mapping is shorter than the buffer; EFAULT.
+ * CPU's; ENXIO if the mapping is shorter than the buffer; EFAULT. With
+ * HLRS_TEST_ACCESS_VMAP only ERANGE, ENOTCONN and EFAULT are left.
  */
 struct hlrs_test_access {
 	/* Address of the data. */
@@ -132,7 +139,7 @@ struct hlrs_test_access {
 	__u64 offset;
 	__u64 length;
 	__u32 id;
-	__u32 pad;
+	__u32 flags;
 };
 
 /* Where in the reservation object a fence goes. */
@@ -163,5 +170,15 @@ struct hlrs_test_fence {
 #define HLRS_TEST_IOC_WRITE	_IOW(0xb7, 6, struct hlrs_test_access)
 #define HLRS_TEST_IOC_FENCE	_IOW(0xb7, 7, struct hlrs_test_fence)
 #define HLRS_TEST_IOC_SIGNAL	_IOW(0xb7, 8, struct hlrs_test_id)
+#define HLRS_TEST_IOC_VMAP	_IOW(0xb7, 9, struct hlrs_test_id)
+#define HLRS_TEST_IOC_VUNMAP	_IOW(0xb7, 10, struct hlrs_test_id)
+
+/*
+ * mmap: the dma-buf of attachment N at N * HLRS_TEST_MMAP_STRIDE, by
+ * dma_buf_mmap(). What may be done with the memory is the exporter's business:
+ * the mode of this file says nothing about it. The attachment need not stay.
+ * Also fails with the errors of dma_buf_mmap().
+ */
+#define HLRS_TEST_MMAP_STRIDE	(1ULL << 32)
 
 #endif /* HLRS_TEST_IMPORTER_H */

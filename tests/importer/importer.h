@@ -4,6 +4,7 @@
 
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
+#include <linux/iosys-map.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
@@ -35,6 +36,7 @@ struct hti_attachment {
 	enum dma_data_direction direction;
 	bool gone; /* hti_detach() has begun */
 	unsigned long unmap_due; /* jiffies, for a stale mapping */
+	struct iosys_map vmap; /* in the address space of the kernel */
 
 	/*
 	 * For the state, which must be readable while the exporter holds the
@@ -60,6 +62,13 @@ int hti_unmap(struct hti_attachment *a);
 void hti_state(struct hti_attachment *a, struct hlrs_test_state *args);
 void hti_detach(struct hti_attachment *a);
 void hti_put(struct hti_attachment *a);
+
+int hti_vmap(struct hti_attachment *a);
+int hti_vunmap(struct hti_attachment *a);
+int hti_vunmap_locked(struct hti_attachment *a);
+ssize_t hti_vmap_copy_locked(struct hti_attachment *a, u64 offset, void *data, size_t len,
+			     bool write);
+int hti_mmap(struct hti_attachment *a, struct vm_area_struct *vma);
 
 int hti_access(struct hti_attachment *a, const struct hlrs_test_access *args, bool write);
 

@@ -81,6 +81,10 @@ static int hti_ioctl_on(struct hti_attachment *a, unsigned int cmd, union hti_ar
 	case HLRS_TEST_IOC_STATE:
 		hti_state(a, &args->state);
 		return 0;
+	case HLRS_TEST_IOC_VMAP:
+		return args->id.pad ? -EINVAL : hti_vmap(a);
+	case HLRS_TEST_IOC_VUNMAP:
+		return args->id.pad ? -EINVAL : hti_vunmap(a);
 	case HLRS_TEST_IOC_READ:
 		return hti_access(a, &args->access, false);
 	case HLRS_TEST_IOC_WRITE:
@@ -123,6 +127,8 @@ static int hti_dispatch(struct hti_file *file, unsigned int cmd, union hti_args 
 		break;
 	case HLRS_TEST_IOC_UNMAP:
 	case HLRS_TEST_IOC_SIGNAL:
+	case HLRS_TEST_IOC_VMAP:
+	case HLRS_TEST_IOC_VUNMAP:
 		id = args->id.id;
 		break;
 	default:
@@ -160,6 +166,20 @@ static long hti_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	return 0;
 }
 
+static int hti_mmap_file(struct file *filp, struct vm_area_struct *vma)
+{
+	struct hti_attachment *a;
+	int ret;
+
+	/* vm_pgoff has no more bits than an offset in the file, less those of a page. */
+	a = hti_find(filp->private_data, vma->vm_pgoff / (HLRS_TEST_MMAP_STRIDE >> PAGE_SHIFT));
+	if (!a)
+		return -ENOENT;
+	ret = hti_mmap(a, vma);
+	hti_put(a);
+	return ret;
+}
+
 static int hti_open(struct inode *inode, struct file *filp)
 {
 	struct hti_file *file = kzalloc_obj(*file);
@@ -188,6 +208,7 @@ static const struct file_operations hti_fops = {
 	.owner = THIS_MODULE,
 	.open = hti_open,
 	.release = hti_release,
+	.mmap = hti_mmap_file,
 	.unlocked_ioctl = hti_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };

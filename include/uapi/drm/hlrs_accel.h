@@ -420,7 +420,8 @@ struct drm_hlrs_mem_crc32c {
  *
  * The access mode in @fd_flags is what importers get: a dma-buf that was
  * exported with O_RDONLY can neither be mapped for writing by a device nor
- * written to by the CPU.
+ * written to by the CPU, also not through a file of the importer. The kernel's
+ * own mappings, which are for reading and writing, need O_RDWR.
  *
  * LMEM goes to PCIe peers that support memory without pages, can be told to
  * let go of it, and have a route to the aperture; others are refused when they

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What devices may do with shared memory: read it, write it, or both.
+//! What may be done with shared memory: read it, write it, or both.
 
 use kernel::{
     dma::DataDirection,
     fs::file::flags,
+    mm::virt::{
+        flags as vma_flags,
+        VmaNew, //
+    },
     prelude::*, //
 };
 
-/// What devices may do with an export.
+/// What devices, and the CPU, may do with an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) read: bool,
@@ -57,6 +61,22 @@ impl Access {
 
         if reads && !self.read || writes && !self.write {
             return Err(EACCES);
+        }
+        Ok(())
+    }
+
+    /// Keeps a mapping of a process to it, which must be a shared one.
+    ///
+    /// The mode of the dma-buf's file does the same for those who map that. Importers offer the
+    /// memory through files of their own, of any mode. Fails with `EACCES` unless the mapping is
+    /// allowed; one that is only for reading stays so.
+    pub(super) fn restrict(self, vma: &VmaNew) -> Result {
+        // What the CPU can write it can read.
+        if !self.read {
+            return Err(EACCES);
+        }
+        if !self.write && vma.flags() & vma_flags::SHARED != 0 {
+            vma.try_clear_maywrite().map_err(|_| EACCES)?;
         }
         Ok(())
     }

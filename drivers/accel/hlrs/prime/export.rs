@@ -383,6 +383,7 @@ impl Exporter for Export {
         if self.is_blocked() {
             return Err(ENODEV);
         }
+        self.access.restrict(vma)?;
         self.buffer.mmap_exported(vma, self.offset as usize)
     }
 
@@ -395,10 +396,8 @@ impl Exporter for Export {
     }
 
     fn vmap(&self, guard: &mut Guard<'_>, _dma_buf: &DmaBuf) -> Result<KernelMap> {
-        if self.is_blocked() {
-            return Err(ENODEV);
-        }
-        self.check_mappings()?;
+        // Nothing keeps the kernel from writing what it has mapped.
+        self.check_map(DataDirection::Bidirectional)?;
 
         let place = self.mapped.get_mut(guard)?;
 

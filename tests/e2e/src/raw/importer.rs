@@ -22,6 +22,11 @@ pub const STATE_MAPPED: u32 = 1 << 1;
 pub const STATE_PINNED: u32 = 1 << 2;
 pub const STATE_STALE: u32 = 1 << 3;
 
+pub const ACCESS_VMAP: u32 = 1 << 0;
+
+/// Where in the file the dma-buf of an attachment is mapped, times its number.
+pub const MMAP_STRIDE: u64 = 1 << 32;
+
 pub const BOOKKEEP: u32 = 0;
 pub const WRITE: u32 = 1;
 pub const READ: u32 = 2;
@@ -89,7 +94,7 @@ pub struct Access {
     pub offset: u64,
     pub length: u64,
     pub id: u32,
-    pub pad: u32,
+    pub flags: u32,
 }
 
 /// `struct hlrs_test_fence`
@@ -128,6 +133,8 @@ calls! {
     state(State) = WR, 4;
     fence(Fence) = W, 7;
     signal(Id) = W, 8;
+    vmap(Id) = W, 9;
+    vunmap(Id) = W, 10;
 }
 
 /// Maps; the segments go to `segments`, to which `arg` is set.

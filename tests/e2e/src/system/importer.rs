@@ -280,6 +280,55 @@ impl Attachment<'_> {
         }
     }
 
+    /// Maps the memory into the address space of the kernel.
+    pub fn vmap(&self) -> raw::Result {
+        sys::vmap(self.file, &mut self.arg())
+    }
+
+    pub fn vunmap(&self) -> raw::Result {
+        sys::vunmap(self.file, &mut self.arg())
+    }
+
+    /// Reads through the mapping of the kernel.
+    pub fn read_by_kernel(&self, offset: u64, size: u64) -> raw::Result<Vec<u8>> {
+        let mut bytes = vec![0; size as usize];
+        let mut arg = self.access(offset);
+        arg.flags = sys::ACCESS_VMAP;
+        sys::read(self.file, &mut arg, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes through the mapping of the kernel.
+    pub fn write_by_kernel(&self, offset: u64, bytes: &[u8]) -> raw::Result {
+        let mut arg = self.access(offset);
+        arg.flags = sys::ACCESS_VMAP;
+        sys::write(self.file, &mut arg, bytes)
+    }
+
+    /// Maps a range for the process, through the importer's file, which is open
+    /// for reading and writing.
+    pub fn mmap(&self, offset: u64, len: u64, prot: i32) -> raw::Result<Map> {
+        let at = u64::from(self.id) * sys::MMAP_STRIDE + offset;
+        // SAFETY: the kernel chooses an address range that nothing else uses.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len as usize,
+                prot,
+                libc::MAP_SHARED,
+                self.file.0.as_raw_fd(),
+                at as libc::off_t,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(last_errno());
+        }
+        Ok(Map {
+            start: start.cast(),
+            len: len as usize,
+        })
+    }
+
     /// Whether it can read at all: behind an IOMMU that translates, the CPU
     /// cannot use the device's addresses. It must be mapped.
     pub fn reads(&self) -> Outcome<bool> {
@@ -320,6 +369,54 @@ impl Attachment<'_> {
             self.state().is_ok_and(|state| !state.mapped)
         })?;
         self.state()
+    }
+}
+
+fn last_errno() -> Errno {
+    let err = std::io::Error::last_os_error();
+    Errno::from_io_error(&err).unwrap_or(Errno::IO)
+}
+
+/// Memory that was mapped through the importer's file.
+#[derive(Debug)]
+pub struct Map {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Map {
+    /// Bytes from `offset` on. The mapping must be one for reading.
+    pub fn to_vec(&self, offset: usize, len: usize) -> Vec<u8> {
+        assert!(offset + len <= self.len, "beyond the mapping");
+        (offset..offset + len)
+            // SAFETY: within the mapping; any value is a byte.
+            .map(|at| unsafe { self.start.add(at).read_volatile() })
+            .collect()
+    }
+
+    /// Writes bytes. The mapping must be one for writing.
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.len, "beyond the mapping");
+        for (n, byte) in bytes.iter().enumerate() {
+            // SAFETY: within the mapping, to which there are no references.
+            unsafe { self.start.add(offset + n).write_volatile(*byte) };
+        }
+    }
+
+    /// Changes what it is for.
+    pub fn protect(&self, prot: i32) -> raw::Result {
+        // SAFETY: the whole mapping, and nothing but its own methods uses it.
+        match unsafe { libc::mprotect(self.start.cast(), self.len, prot) } {
+            0 => Ok(()),
+            _ => Err(last_errno()),
+        }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: what was mapped, and there are no references to it.
+        unsafe { libc::munmap(self.start.cast(), self.len) };
     }
 }
 

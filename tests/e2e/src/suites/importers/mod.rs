@@ -4,6 +4,7 @@
 //! the CPU reads and writes for it.
 
 mod access;
+mod cpu;
 mod fences;
 mod interface;
 mod lifetime;
@@ -33,6 +34,10 @@ use access::a_dynamic_importer_reads_and_writes;
 use access::an_importer_that_cannot_let_go_is_refused;
 use access::an_importer_without_peer_to_peer_is_refused;
 use access::scattered_memory;
+use cpu::processes_keep_to_the_access_mode;
+use cpu::the_kernel_keeps_to_the_access_mode;
+use cpu::the_kernel_maps_it;
+use cpu::the_kernel_maps_scattered_memory_or_says_so;
 use fences::an_importer_unmaps_after_its_fences;
 use fences::jobs_wait_for_fences_by_their_usage;
 use fences::unbind_does_not_wait_for_ever;
@@ -59,6 +64,10 @@ pub fn tests() -> Vec<Test> {
         scattered_memory,
         an_importer_that_cannot_let_go_is_refused,
         an_importer_without_peer_to_peer_is_refused,
+        the_kernel_maps_it,
+        the_kernel_maps_scattered_memory_or_says_so,
+        the_kernel_keeps_to_the_access_mode,
+        processes_keep_to_the_access_mode,
         the_memory_outlives_handle_and_file,
         the_memory_outlives_the_exporting_process,
         closing_the_file_ends_all_importers,
