@@ -166,12 +166,15 @@ impl Export {
         })
     }
 
-    /// Remembers what was made of it on its own device. Sleeps. Fails with `ENOMEM`.
+    /// Remembers what was made of it on its own device. Takes the reservation lock. Sleeps. Fails
+    /// with `ENOMEM`.
     pub(super) fn add_own_import(&self, buffer: &Buffer) -> Result {
         if self.own_imports.as_ref().is_none() {
-            // Another may have been faster.
-            self.own_imports
-                .populate(KBox::pin_init(OwnImports::new(), GFP_KERNEL)?);
+            let imports = KBox::pin_init(OwnImports::new(), GFP_KERNEL)?;
+            // Another may have been faster. With the lock he has not just begun.
+            let _guard = self.buffer.resv().lock();
+
+            self.own_imports.populate(imports);
         }
         self.own_imports.as_ref().ok_or(ENOMEM)?.add(buffer)
     }
