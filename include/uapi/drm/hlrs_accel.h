@@ -432,14 +432,22 @@ struct drm_hlrs_mem_crc32c {
  * was installed: if that fails with -EFAULT the descriptor exists, as with
  * every ioctl of DRM.
  *
- * Errors: -ENOENT, no such handle; -EINVAL, @offset or @size is not a multiple
- * of 4096, or the range ends beyond the buffer or is empty; -EOVERFLOW,
- * @offset plus @size exceeds 64 bits; -ENXIO, the range lies outside the
- * aperture, and the buffer cannot be moved into it; -EOPNOTSUPP, the buffer
- * was imported, or the device offers no peer-to-peer memory; -EDQUOT, the file
- * has exported as much as the module parameter export_limit_mib allows;
- * -EMFILE, the process has too many descriptors; -EADDRNOTAVAIL, there is no
- * PCI function @peer.
+ * A buffer of which the range lies outside the aperture is moved into it, after
+ * the jobs that use it have ended, and stays there. If that fails the memory is
+ * where it was.
+ *
+ * Errors: -ENOENT, no such handle; -EINVAL, an unknown flag in @flags or
+ * @fd_flags, no access mode, or a field that must be zero and is not; -EINVAL,
+ * @offset or @size is not a multiple of 4096, or the range ends beyond the
+ * buffer or is empty; -EOVERFLOW, @offset plus @size exceeds 64 bits; -ENXIO,
+ * the range lies outside the aperture, and the buffer cannot be moved into it,
+ * for want of room or because another part of it was exported; -ETIMEDOUT, the
+ * buffer has to be moved, and its jobs did not end within 10 s; -EIO,
+ * -ETIMEDOUT or -ECANCELED, the copy of the move failed as a MEM_COPY does;
+ * -EOPNOTSUPP, the buffer was imported, or the device offers no peer-to-peer
+ * memory; -EDQUOT, the file has exported as much as the module parameter
+ * export_limit_mib allows; -EMFILE, the process has too many descriptors;
+ * -EADDRNOTAVAIL, there is no PCI function @peer; -ENODEV, the device is gone.
  */
 struct drm_hlrs_mem_export {
 	/** @extensions: must be zero */

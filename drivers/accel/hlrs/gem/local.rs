@@ -64,6 +64,25 @@ impl LocalMemory {
         f(&self.allocation.lock())
     }
 
+    /// Memory in the aperture to which `allocation`, the present memory, could move. Sleeps.
+    ///
+    /// Fails with `ENXIO` if there is no room, or none of the form that the buffer needs, and
+    /// `ENOMEM`.
+    pub(crate) fn place_in_aperture(
+        &self,
+        dev: &BoundDevice<'_>,
+        allocation: &Allocation,
+    ) -> Result<Allocation> {
+        dev.lmem
+            .alloc(
+                allocation.size(),
+                self.block,
+                Placement::CpuVisible,
+                self.contiguous,
+            )
+            .map_err(|e| if e == ENOMEM { e } else { ENXIO })
+    }
+
     /// Moves the memory of `buffer`, whose lock is held, into the aperture.
     ///
     /// Waits for what uses the buffer. Sleeps. Fails with `ENXIO` if there is no room, or a part
@@ -88,15 +107,7 @@ impl LocalMemory {
 
         // Only now it stays so.
         check_exports()?;
-        let place = dev
-            .lmem
-            .alloc(
-                allocation.size(),
-                self.block,
-                Placement::CpuVisible,
-                self.contiguous,
-            )
-            .map_err(|e| if e == ENOMEM { e } else { ENXIO })?;
+        let place = self.place_in_aperture(dev, &allocation)?;
 
         // The part that is visible already may be mapped; a fault waits for the mutex.
         buffer.unmap_cpu();

@@ -87,7 +87,11 @@ pub(crate) fn export_range(
     )
 }
 
-/// Finds out whether [`export_range`] would succeed, without a change. Sleeps. Fails as that does.
+/// Finds out whether [`export_range`] would succeed, without a change. Sleeps. Fails as that does,
+/// but does not wait for jobs, and so not with the errors of a move.
+///
+/// Room in the aperture is taken for a moment: what is free tells neither how large the pieces are
+/// nor how they are aligned.
 pub(crate) fn check_range(
     dev: &BoundDevice<'_>,
     buffer: &Buffer,
@@ -100,16 +104,20 @@ pub(crate) fn check_range(
     drop(client.book_export(size, crate::export_limit())?);
 
     match &buffer.backing {
-        Backing::Lmem(memory) => memory.with(|allocation| {
-            let movable = buffer.exports.load(Ordering::Relaxed) == 0
-                && allocation.size() <= dev.lmem.visible_size() - dev.lmem.visible_used();
-
-            if allocation.is_part_visible(range.start, size) || movable {
-                Ok(())
-            } else {
-                Err(ENXIO)
+        Backing::Lmem(memory) => {
+            if memory.with(|allocation| allocation.is_part_visible(range.start, size)) {
+                return Ok(());
             }
-        }),
+
+            // What has just been freed is room in the aperture.
+            dev.queue.drop_ended_jobs();
+            memory.with(|allocation| {
+                if buffer.exports.load(Ordering::Relaxed) > 0 {
+                    return Err(ENXIO);
+                }
+                memory.place_in_aperture(dev, allocation).map(drop)
+            })
+        }
         Backing::System(_) | Backing::Imported(_) => Ok(()),
     }
 }

@@ -31,6 +31,7 @@ pub fn aperture_tests() -> Vec<Test> {
         hidden_memory_is_moved,
         hidden_memory_is_moved_after_its_jobs,
         a_full_aperture: 120,
+        an_aperture_in_pieces: 120,
         another_export_holds_it_in_place: 120,
     ]
 }
@@ -134,6 +135,40 @@ fn a_full_aperture(context: &Context) -> Outcome {
     check!(buffer.dma_buf().probe()?.any(), "there is room now");
     let window = b.import(&buffer.dma_buf().create()?)?;
     peer_sees("moved memory", &b, &window, &bytes)
+}
+
+/// There is room, but not in one piece: what has to be in one, or in large ones,
+/// is not movable, and a probe knows that.
+fn an_aperture_in_pieces(_: &Context) -> Outcome {
+    let (a, b) = small_aperture()?;
+    let hidden = |builder: hlrs::BufferBuilder<'_>| -> Outcome<Buffer> {
+        let buffer = builder.create()?;
+        buffer.fill(0, buffer.size(), 9)?;
+        Ok(buffer)
+    };
+    let contiguous = hidden(a.buffer(2 * MIB).contiguous())?;
+    let large = hidden(a.buffer(2 * MIB).page_size(2 << 20))?;
+    let any = hidden(a.buffer(2 * MIB))?;
+    let mut full = exhaust(&a, Place::Visible, MIB)?;
+    // No two neighbours, wherever they lie.
+    let mut keep = false;
+    full.retain(|_| {
+        keep = !keep;
+        keep
+    });
+    let before = a.lmem()?;
+    check!(
+        before.cpu_visible - before.cpu_visible_used >= 4 * MIB,
+        "{before:?}"
+    );
+    for buffer in [&contiguous, &large] {
+        check_errno!(buffer.dma_buf().probe(), NXIO, "{buffer:?}");
+        check_errno!(buffer.dma_buf().create(), NXIO, "{buffer:?}");
+    }
+    check!(any.dma_buf().probe()?.revocable, "there is room for pieces");
+    check_eq!(a.lmem()?, before, "the memory after probes");
+    let window = b.import(&any.dma_buf().create()?)?;
+    cards::holds_pattern("moved into pieces", &window, 9)
 }
 
 /// A buffer of which one MiB lies in the aperture and one outside; returns it
