@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/iommu-dma.h>
 
 int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr)
 {
 	return dma_mapping_error(dev, addr);
 }
 EXPORT_SYMBOL_GPL(ext_helper_dma_mapping_error);
+
+/* Whether the DMA API has no addresses for @dev but the physical ones. */
+bool ext_helper_dma_is_direct(struct device *dev)
+{
+	return !use_dma_iommu(dev) && !get_dma_ops(dev);
+}
+EXPORT_SYMBOL_GPL(ext_helper_dma_is_direct);
 
 unsigned int ext_helper_dma_get_max_seg_size(struct device *dev)
 {

@@ -42,6 +42,7 @@ bool ext_helper_dma_fence_begin_signalling(void);
 void ext_helper_dma_fence_end_signalling(bool cookie);
 
 int ext_helper_dma_mapping_error(struct device *dev, dma_addr_t addr);
+bool ext_helper_dma_is_direct(struct device *dev);
 unsigned int ext_helper_dma_get_max_seg_size(struct device *dev);
 void ext_helper_dma_get_limits(struct device *dev, unsigned int *max_seg_size,
 			       unsigned long *seg_boundary, u64 *mask);

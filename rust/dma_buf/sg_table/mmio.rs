@@ -94,6 +94,12 @@ impl<'a> SgTable<'a> {
             .inner()
             .map_iova(device, &limits, survey.size, merge(ranges.clone()))?
         {
+            // The DMA API takes what a device cannot emit for a defect of its driver, and warns.
+            //
+            // SAFETY: The importer keeps the device bound.
+            if !survey.reached_direct && unsafe { ext_bindings::dma_is_direct(raw(device)) } {
+                return Err(ENXIO);
+            }
             this.inner().map_each(device, &limits, merge(ranges))?;
         }
         this.inner().table.orig_nents = 0;
@@ -111,6 +117,8 @@ struct Survey {
     plain: bool,
     /// Whether the device can emit the addresses of the bus.
     reached: bool,
+    /// Whether it can emit the physical addresses.
+    reached_direct: bool,
 }
 
 impl Survey {
@@ -171,6 +179,10 @@ impl Survey {
             count,
             plain: !adjoining && limits.has_room(&all) && lengths <= u64::from(limits.max_len),
             reached: limits.reaches(all),
+            reached_direct: limits.reaches(Segment {
+                addr: lowest,
+                len: span,
+            }),
         })
     }
 }

@@ -206,6 +206,39 @@ impl Peers {
             unsafe { c::ext_dma_test_set_max_segment(raw, before) };
         }))
     }
+
+    /// Sets the boundary that no segment of a device crosses, until what is returned is dropped.
+    pub(crate) fn set_boundary(
+        &self,
+        client: usize,
+        boundary: u64,
+    ) -> Result<ScopeGuard<(), impl FnOnce(())>> {
+        let raw = self.raw(client)?;
+        // SAFETY: The device is valid.
+        let before = unsafe { c::ext_dma_test_set_boundary(raw, boundary) };
+
+        Ok(ScopeGuard::new(move || {
+            // SAFETY: The device is valid while the tests run.
+            unsafe { c::ext_dma_test_set_boundary(raw, before) };
+        }))
+    }
+
+    /// Sets the addresses that a device can emit, until what is returned is dropped.
+    pub(crate) fn set_mask(
+        &self,
+        client: usize,
+        mask: u64,
+    ) -> Result<ScopeGuard<(), impl FnOnce(())>> {
+        let raw = self.raw(client)?;
+        // SAFETY: The device is valid and bound, so that it has a mask. Nobody maps anything for it
+        // meanwhile but the test.
+        let before = unsafe { c::ext_dma_test_set_mask(raw, mask) };
+
+        Ok(ScopeGuard::new(move || {
+            // SAFETY: As above.
+            unsafe { c::ext_dma_test_set_mask(raw, before) };
+        }))
+    }
 }
 
 /// An exporter of ranges of a BAR.

@@ -35,6 +35,8 @@ pub(crate) mod c {
         pub(crate) fn ext_dma_test_translates(dev: *mut bindings::device) -> bool;
         pub(crate) fn ext_dma_test_resolve(dev: *mut bindings::device, addr: u64) -> u64;
         pub(crate) fn ext_dma_test_set_max_segment(dev: *mut bindings::device, size: u32) -> u32;
+        pub(crate) fn ext_dma_test_set_boundary(dev: *mut bindings::device, boundary: u64) -> u64;
+        pub(crate) fn ext_dma_test_set_mask(dev: *mut bindings::device, mask: u64) -> u64;
         pub(crate) fn ext_dma_test_phys_vec_to_sgt(
             attachment: *mut bindings::dma_buf_attachment,
             provider: *mut bindings::device,

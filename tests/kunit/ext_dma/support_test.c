@@ -54,6 +54,23 @@ u32 ext_dma_test_set_max_segment(struct device *dev, u32 size)
 	return before;
 }
 
+u64 ext_dma_test_set_boundary(struct device *dev, u64 boundary)
+{
+	u64 before = dma_get_seg_boundary(dev);
+
+	dma_set_seg_boundary(dev, boundary);
+	return before;
+}
+
+/* Also a mask for which dma_set_mask() finds too little memory. */
+u64 ext_dma_test_set_mask(struct device *dev, u64 mask)
+{
+	u64 before = *dev->dma_mask;
+
+	*dev->dma_mask = mask;
+	return before;
+}
+
 /* Maps one range of a BAR with the kernel's own function, and undoes it. */
 int ext_dma_test_phys_vec_to_sgt(struct dma_buf_attachment *attachment,
 				 struct device *provider, int bar, u64 start,

@@ -228,6 +228,53 @@ mod tests {
 
                 check_ranges(&peers, client, &ranges)?;
             }
+            for boundary in [(64 << 10) - 1, (1 << 20) - 1] {
+                let _restore = peers.set_boundary(client, boundary)?;
+
+                check_ranges(&peers, client, &ranges)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a device cannot emit is refused, without a warning of the DMA API; an IOMMU has other
+    /// addresses for it.
+    #[test]
+    fn beyond_the_importer() -> Result {
+        let Some(peers) = Peers::find()? else {
+            return skip(c"needs two accelerators");
+        };
+        let range = PhysRange {
+            start: peers.provider.phys_start(),
+            len: 16 * PAGE,
+        };
+        let mask = if range.start > u64::from(u32::MAX) {
+            u64::from(u32::MAX)
+        } else {
+            (1 << range.start.ilog2()) - 1
+        };
+
+        for client in [0, 1] {
+            let dev = peers.device(client)?.as_ref();
+
+            if peers.provider.refusal(dev).is_some() {
+                continue;
+            }
+
+            let _restore = peers.set_mask(client, mask)?;
+            let direct = peers.provider.map_type(dev) == MapType::BusAddr;
+
+            pr_info!("client {client}: {:#x} beyond {mask:#x}\n", range.start);
+            if !direct && peers.translates(client)? {
+                check_ranges(&peers, client, &[range])?;
+                continue;
+            }
+
+            let dma_buf = peers.export(&[range])?;
+            let attachment = Attachment::new(&dma_buf, dev, Plain)?;
+            let mut guard = dma_buf.resv().lock();
+
+            check!(matches!(attachment.map(&mut guard, Bidirectional), Err(err) if err == ENXIO));
         }
         Ok(())
     }
