@@ -14,8 +14,13 @@ use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::importer::Attachment;
 use crate::system::importer::Kind;
+use crate::system::log::DebugLog;
+use crate::system::log::Log;
 use crate::system::random::Random;
 use crate::system::MIB;
+
+/// What the debug log says of importers that need pages.
+const NO_PEER_TO_PEER: &str = "it does not support peer-to-peer memory";
 
 /// Skips the test where contents cannot be seen.
 fn need_reads(importer: &Attachment<'_>) -> Outcome {
@@ -126,11 +131,17 @@ pub fn scattered_memory(context: &Context) -> Outcome {
 pub fn an_importer_that_cannot_let_go_is_refused(_: &Context) -> Outcome {
     let pair = Pair::new()?;
     let (_buffer, dmabuf) = pair.shared(MIB)?;
-    for kind in [Kind::NoInvalidate, Kind::Static] {
+    let _debug = DebugLog::on()?;
+    let mut log = Log::from_now()?;
+    for (kind, reason) in [
+        (Kind::NoInvalidate, "it cannot be made to let go"),
+        (Kind::Static, NO_PEER_TO_PEER),
+    ] {
         let refused = pair
             .importers
             .attach(&dmabuf, &pair.importer.address, kind)?;
         check_errno!(refused, OPNOTSUPP, "{kind:?}");
+        check_eq!(log.count(reason), 1, "{kind:?}: messages with the reason");
     }
     pair.importers
         .map(&dmabuf, &pair.importer.address, Kind::Dynamic)
@@ -140,10 +151,14 @@ pub fn an_importer_that_cannot_let_go_is_refused(_: &Context) -> Outcome {
 pub fn an_importer_without_peer_to_peer_is_refused(_: &Context) -> Outcome {
     let pair = Pair::new()?;
     let (_buffer, dmabuf) = pair.shared(MIB)?;
+    let _debug = DebugLog::on()?;
+    let mut log = Log::from_now()?;
     for kind in Kind::REVOCABLE {
         let mut arg = kind.attach(dmabuf.as_fd(), &pair.importer.address)?;
         arg.flags = 0;
         check_errno!(pair.importers.attach_as(&mut arg)?, OPNOTSUPP, "{kind:?}");
+        let found = log.count(NO_PEER_TO_PEER);
+        check_eq!(found, 1, "{kind:?}: messages with the reason");
     }
     pair.importers
         .map(&dmabuf, &pair.importer.address, Kind::Dynamic)
