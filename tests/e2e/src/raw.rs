@@ -5,6 +5,7 @@ pub mod consumer;
 pub mod exporter;
 pub mod importer;
 pub mod iov;
+pub mod kernel;
 pub mod nic;
 pub mod vfio;
 

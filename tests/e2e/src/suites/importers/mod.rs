@@ -7,6 +7,7 @@ mod access;
 mod cpu;
 mod fences;
 mod interface;
+mod kernel;
 mod lifetime;
 mod ownership;
 mod quarantine;
@@ -44,6 +45,9 @@ use fences::unbind_does_not_wait_for_ever;
 use fences::unbind_waits_for_fences;
 use interface::arguments_are_checked;
 use interface::every_kind_with_memory_of_a_heap;
+use kernel::iommufd_refuses;
+use kernel::vgem_imports_system_memory;
+use kernel::vgem_is_refused_memory_of_the_device;
 use lifetime::a_killed_importer_lets_go;
 use lifetime::closing_the_file_ends_all_importers;
 use lifetime::the_memory_outlives_handle_and_file;
@@ -72,6 +76,9 @@ pub fn tests() -> Vec<Test> {
         the_memory_outlives_the_exporting_process,
         closing_the_file_ends_all_importers,
         a_killed_importer_lets_go,
+        vgem_imports_system_memory,
+        vgem_is_refused_memory_of_the_device,
+        iommufd_refuses,
         jobs_wait_for_fences_by_their_usage,
         reset_invalidates_every_kind: 120,
         an_importer_unmaps_after_its_fences: 120,
