@@ -17,6 +17,7 @@ pub mod registers;
 pub mod role;
 pub mod socket;
 pub mod space;
+pub mod strays;
 pub mod sw_sync;
 pub mod timing;
 pub mod vfio;

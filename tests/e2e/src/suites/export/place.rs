@@ -4,6 +4,7 @@
 
 use hlrs::Buffer;
 use hlrs::Device;
+use hlrs::Errno;
 
 use super::part;
 use super::random_buffer;
@@ -15,10 +16,13 @@ use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Test;
 use crate::skip;
+use crate::suites::faults::each_of;
+use crate::suites::faults::Injection;
 use crate::suites::mem::exhaust;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::random::Random;
+use crate::system::strays::Known;
 use crate::system::wait_until;
 use crate::system::JOB;
 use crate::system::MIB;
@@ -32,6 +36,7 @@ pub fn aperture_tests() -> Vec<Test> {
         hidden_memory_is_moved_after_its_jobs,
         a_full_aperture: 120,
         an_aperture_in_pieces: 120,
+        moves_that_fail: 300,
         another_export_holds_it_in_place: 120,
     ]
 }
@@ -232,4 +237,32 @@ fn another_export_holds_it_in_place(context: &Context) -> Outcome {
     let all = b.import(&buffer.dma_buf().create()?)?;
     check_eq!(all.crc32c(inside, MIB)?, crc, "the half that was visible");
     peer_sees("moved memory", &b, &all, &bytes)
+}
+
+/// Also with each allocation failing once: what could not be moved is where it
+/// was, and whole.
+fn moves_that_fail(_: &Context) -> Outcome {
+    let (a, _) = small_aperture()?;
+    let injection = Injection::new()?;
+    let (used, known) = (cards::used(&a)?, Known::now()?);
+    each_of(
+        "an export with a move",
+        &injection,
+        &mut || {
+            let buffer = Place::Lmem.create(&a, 16 * PAGE)?;
+            buffer.fill(0, buffer.size(), 8)?;
+            check!(buffer.map().is_err(), "the buffer need not be moved");
+            Ok(buffer)
+        },
+        &mut |buffer| {
+            let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+            buffer.dma_buf().create().map(drop).map_err(failed)
+        },
+        &mut |buffer| {
+            known.close_others()?;
+            cards::holds_pattern("after an export", &buffer, 8)
+        },
+    )?;
+    check_eq!(a.usage()?.exported, Some(0), "bytes exported");
+    cards::settles(&a, used)
 }

@@ -4,7 +4,10 @@
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 
+use hlrs::Access;
+use hlrs::Buffer;
 use hlrs::Errno;
+use hlrs::Node;
 use hlrs_sys as sys;
 
 use super::inject::Injected;
@@ -21,6 +24,7 @@ use crate::system::cards::Place;
 use crate::system::importer::Importers;
 use crate::system::importer::Kind;
 use crate::system::random::Random;
+use crate::system::strays::Known;
 use crate::system::MIB;
 use crate::tests;
 
@@ -32,6 +36,7 @@ pub fn tests() -> Vec<Test> {
         operations: 300,
         export_and_import: 300,
         ranges_and_importers: 300,
+        owning: 180,
         opening: 180,
     ]
 }
@@ -45,9 +50,29 @@ const REASONS: [Errno; 4] = [Errno::NOMEM, Errno::FAULT, Errno::NOSPC, Errno::AG
 
 /// Makes each allocation of a call fail in turn, until it has no more.
 pub fn each(what: &str, injection: &Injection, call: &mut dyn FnMut() -> raw::Result) -> Outcome {
+    each_of(
+        what,
+        injection,
+        &mut || Ok(()),
+        &mut |()| call(),
+        &mut |()| Ok(()),
+    )
+}
+
+/// As [`each`], for what can be done only once with a thing: `prepare` makes it,
+/// `check` looks at what has become of it. Nothing fails in these two.
+pub fn each_of<T>(
+    what: &str,
+    injection: &Injection,
+    prepare: &mut dyn FnMut() -> Outcome<T>,
+    call: &mut dyn FnMut(&T) -> raw::Result,
+    check: &mut dyn FnMut(T) -> Outcome,
+) -> Outcome {
     let mut refused = 0;
     for n in 1..MOST {
-        let (result, injected) = injection.run(n, &mut *call)?;
+        let thing = prepare()?;
+        let (result, injected) = injection.run(n, || call(&thing))?;
+        check(thing).map_err(|stop| stop.during(format!("{what}, failure {n}, {result:?}")))?;
         match (result, injected) {
             (Ok(()), Injected::No(_)) => {
                 println!("{what}: {} failures, {refused} reported", n - 1);
@@ -238,9 +263,11 @@ fn ranges_and_importers(_: &Context) -> Outcome {
     let nodes = cards::nodes()?;
     check!(nodes.len() > 1, "two accelerators are needed");
     let device = nodes[0].open()?;
-    let importers = Importers::open()?;
     let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+    let (known, used) = (Known::now()?, cards::used(&device)?);
     for place in [Place::Visible, Place::System] {
+        // What did not arrive of it goes with the file.
+        let importers = Importers::open()?;
         let buffer = place.create(&device, 65536)?;
         buffer.fill(0, 65536, 0x66)?;
         each(
@@ -251,6 +278,10 @@ fn ranges_and_importers(_: &Context) -> Outcome {
                 export.create().map(drop).map_err(failed)
             },
         )?;
+        known.close_others()?;
+        let what = format!("{place:?} after failed exports");
+        check_eq!(device.usage()?.exported, Some(0), "{what}: bytes exported");
+        nothing_exported(&nodes[0], &what)?;
         each(&format!("probe of {place:?}"), &injection, &mut || {
             buffer.dma_buf().probe().map(drop).map_err(failed)
         })?;
@@ -273,13 +304,103 @@ fn ranges_and_importers(_: &Context) -> Outcome {
             }
             mapped.and(unmapped)
         })?;
+        each(&format!("vmap of {place:?}"), &injection, &mut || {
+            // Both may fail before they have done their work.
+            let mapped = importer.vmap();
+            let unmapped = importer.vunmap();
+            if unmapped.is_err() {
+                let _ = importer.vunmap();
+            }
+            mapped.and(unmapped)
+        })?;
+        each(&format!("mmap of {place:?}"), &injection, &mut || {
+            dmabuf.map().map(drop).map_err(failed)
+        })?;
+        let what = format!("mmap of {place:?} by an importer");
+        each(&what, &injection, &mut || {
+            importer.mmap(0, 16384, libc::PROT_READ).map(drop)
+        })?;
         each(&format!("revoke of {place:?}"), &injection, &mut || {
             buffer.revoke().map_err(failed)?;
             buffer.undo_revoke().map_err(failed)
         })?;
         importer.map().map_err(Stop::failed)?;
         cards::holds_pattern("in the end", &buffer, 0x66)?;
+
+        for_reading(&injection, &importers, &nodes[1], &buffer)?;
+        check_eq!(device.usage()?.exported, Some(16384), "{place:?}: exported");
+        importer.detach().map_err(Stop::failed)?;
+        drop((importers, dmabuf));
+        check_eq!(device.usage()?.exported, Some(0), "{place:?}: exported");
+        nothing_exported(&nodes[0], &format!("{place:?} in the end"))?;
     }
+    cards::settles(&device, used)
+}
+
+/// A failure does not make an export one for writing.
+fn for_reading(
+    injection: &Injection,
+    importers: &Importers,
+    importer: &Node,
+    buffer: &Buffer,
+) -> Outcome {
+    let dmabuf = buffer.dma_buf().access(Access::Read).create()?;
+    let attachment = importers
+        .attach(&dmabuf, &importer.address, Kind::Dynamic)?
+        .map_err(Stop::failed)?;
+    let refused = |errno| match errno {
+        // This is how it has to end.
+        Errno::ACCESS => Ok(()),
+        errno => Err(errno),
+    };
+    let writes: [(&str, &mut dyn FnMut() -> raw::Result); 3] = [
+        ("map for writing", &mut || attachment.map().map(drop)),
+        ("vmap for writing", &mut || attachment.vmap()),
+        ("mmap for writing", &mut || {
+            attachment.mmap(0, 4096, libc::PROT_WRITE).map(drop)
+        }),
+    ];
+    for (what, write) in writes {
+        let mut allowed = false;
+        each(what, injection, &mut || {
+            let result = write();
+            allowed |= result.is_ok();
+            result.or_else(refused)
+        })?;
+        check!(!allowed, "{what} of what was exported for reading");
+    }
+    Ok(())
+}
+
+/// Nothing that the device has exported is left.
+fn nothing_exported(node: &Node, what: &str) -> Outcome {
+    let exports = node.exports().unwrap_or_default();
+    check!(exports.is_empty(), "{what}: {exports:?}");
+    Ok(())
+}
+
+/// The device is given back each time, so that it can be taken again.
+fn owning(_: &Context) -> Outcome {
+    let injection = Injection::new()?;
+    let node = cards::first_node()?;
+    let device = node.open()?;
+    let failed = |err: hlrs::Error| err.errno().unwrap_or(Errno::IO);
+    each("own", &injection, &mut || {
+        let owned = device.own().map_err(failed);
+        // The answer may fail to arrive after all was done.
+        let disowned = match device.disown().map_err(failed) {
+            Err(Errno::PERM) if owned.is_err() => Ok(()),
+            Err(Errno::FAULT) => {
+                let _ = device.disown();
+                Err(Errno::FAULT)
+            }
+            result => result,
+        };
+        owned.and(disowned)
+    })?;
+    drop(node.open()?);
+    device.own()?;
+    check!(node.open().is_err(), "the device is not owned");
     Ok(())
 }
 

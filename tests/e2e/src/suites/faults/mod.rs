@@ -8,6 +8,7 @@ mod probe;
 mod vm;
 
 pub use calls::each;
+pub use calls::each_of;
 pub use inject::Injection;
 
 use crate::harness::Test;

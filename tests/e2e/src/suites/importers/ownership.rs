@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Importers that cannot be revoked, and the device that somebody owns.
 
+use hlrs::DmaBuf;
+use hlrs::Errno;
+
 use super::Pair;
 use crate::check;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Stop;
+use crate::suites::faults::each;
+use crate::suites::faults::Injection;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
+use crate::system::importer::Importers;
 use crate::system::importer::Kind;
 use crate::system::MIB;
 
@@ -45,6 +51,26 @@ impl Drop for Reload {
     }
 }
 
+/// Where allocations can be made to fail: whoever was not attached does not hold
+/// the device.
+fn attaching_fails(pair: &Pair, dmabuf: &DmaBuf) -> Outcome {
+    let injection = match Injection::new() {
+        Err(Stop::Skipped(_)) => return Ok(()),
+        injection => injection?,
+    };
+    // An attachment of which nobody was told goes with the file.
+    let importers = Importers::open()?;
+    let address = &pair.importer.address;
+    each("attach of a pinned importer", &injection, &mut || {
+        let attached = importers.attach(dmabuf, address, Kind::NoInvalidate);
+        attached.unwrap_or(Err(Errno::IO))?.detach()
+    })?;
+    drop(importers);
+    let text = owner_file(&pair.exporter.address)?;
+    check!(text.contains("pinned importers 0"), "debugfs: {text:?}");
+    Ok(())
+}
+
 pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
     let count = cards::nodes()?.len();
     driver::unload()?;
@@ -62,6 +88,7 @@ pub fn only_the_owner_has_pinned_importers(_: &Context) -> Outcome {
     check_errno!(attach(Kind::NoInvalidate)?, OPNOTSUPP, "without an owner");
     pair.device.own()?;
     check_errno!(attach(Kind::Static)?, OPNOTSUPP, "it needs pages");
+    attaching_fails(&pair, &dmabuf)?;
     let importer = attach(Kind::NoInvalidate)?.map_err(Stop::failed)?;
     importer.map().map_err(Stop::failed)?;
     buffer.fill(0, MIB, 0x7070_7070_7070_7070)?;
