@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
 
 use hlrs::Access;
 use hlrs::Buffer;
@@ -32,7 +34,9 @@ use crate::system::cards::Place;
 use crate::system::random::Random;
 use crate::system::role;
 use crate::system::role::Role;
+use crate::system::wait_until;
 use crate::system::MIB;
+use crate::system::REACTION;
 use crate::tests;
 
 pub fn tests() -> Vec<Test> {
@@ -187,6 +191,7 @@ fn the_process_is_killed(_: &Context) -> Outcome {
     let (a, b) = cards::two()?;
     let used = cards::used(&a)?;
     let (offset, size) = (3 * PAGE, 20 * PAGE);
+    let start = Instant::now();
     let (mut role, pid, dmabuf) = other_process(&nodes[0], offset, size)?;
     let window = b.import(&dmabuf)?;
     let bytes: Vec<u8> = (3..23u64)
@@ -201,6 +206,12 @@ fn the_process_is_killed(_: &Context) -> Outcome {
         let export = find(&exports, number)?;
         check_eq!(export.exporter.pid, pid, "the exporter after its end");
         check_eq!(export.exporter.name, "exe", "its name");
+        check_eq!((export.offset, export.size), (offset, size), "{export:?}");
+        check_eq!(export.memory, "lmem", "{export:?}");
+        check_eq!(export.access, "rw", "{export:?}");
+        check_eq!(export.state, "open", "{export:?}");
+        check_eq!(export.mappings, 1, "{export:?}");
+        check!(export.age <= start.elapsed() + LATE, "{export:?}");
         check_eq!(export.importers.len(), 1, "importers");
         check_eq!(export.importers[0].device, nodes[1].address);
         check_eq!(export.importers[0].process.pid, std::process::id());
@@ -235,6 +246,7 @@ fn debugfs_lists_exports(_: &Context) -> Outcome {
     check!(before.is_empty(), "before the test: {before:?}");
     let lmem = Place::Visible.create(&a, MIB)?;
     let system = Place::System.create(&a, MIB)?;
+    let start = Instant::now();
     let exports = [
         lmem.dma_buf().range(PAGE, 2 * PAGE).create()?,
         lmem.dma_buf().access(Access::Read).create()?,
@@ -288,6 +300,29 @@ fn debugfs_lists_exports(_: &Context) -> Outcome {
         shown().iter().all(|export| export.state == "open"),
         "after the revoke was undone: {:?}",
         shown()
+    );
+    tells_since_when(&nodes[0], &exports[0], start)
+}
+
+/// By how much times in debugfs may be off: they are whole seconds, of a clock
+/// that is late when ticks are.
+const LATE: Duration = Duration::from_secs(5);
+
+/// An export and its importer are as old as they are, and grow older.
+fn tells_since_when(node: &Node, dmabuf: &DmaBuf, start: Instant) -> Outcome {
+    let number = inode(dmabuf)?;
+    let mut ages = (Duration::ZERO, Duration::ZERO);
+    wait_until("a second has passed", REACTION, || {
+        let exports = node.exports().unwrap_or_default();
+        if let Ok(export) = find(&exports, number) {
+            ages = (export.age, export.importers[0].age);
+        }
+        ages.0.min(ages.1) >= Duration::from_secs(1)
+    })?;
+    let limit = start.elapsed() + LATE;
+    check!(
+        ages.0 <= limit && ages.1 <= limit,
+        "not {limit:?}: {ages:?}"
     );
     Ok(())
 }
