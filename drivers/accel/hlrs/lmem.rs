@@ -247,7 +247,7 @@ impl Iterator for Cut<'_> {
 /// Allocated memory; freed when dropped.
 pub(crate) struct Allocation {
     lmem: Arc<Lmem>,
-    extents: KVec<Extent>,
+    extents: KVVec<Extent>,
     size: u64,
     /// Bytes of it in the aperture.
     visible: u64,
@@ -256,7 +256,7 @@ pub(crate) struct Allocation {
 
 impl Allocation {
     fn new(lmem: Arc<Lmem>, blocks: Pin<KBox<AllocatedBlocks>>) -> Result<Self> {
-        let mut extents = KVec::<Extent>::new();
+        let mut extents = KVVec::<Extent>::with_capacity(blocks.iter().count(), GFP_KERNEL)?;
 
         for block in blocks.iter() {
             let (start, len) = (block.offset(), block.size());

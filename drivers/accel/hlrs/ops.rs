@@ -97,7 +97,7 @@ impl Target {
             && other_offset + other.range.start < offset + self.range.end
     }
 
-    fn segments(&self, dev: &BoundDevice<'_>, guard: &mut Guard<'_>) -> Result<KVec<Segment>> {
+    fn segments(&self, dev: &BoundDevice<'_>, guard: &mut Guard<'_>) -> Result<KVVec<Segment>> {
         self.buffer
             .backing
             .segments(dev, &self.buffer, guard, self.range.start, self.len())

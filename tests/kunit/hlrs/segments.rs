@@ -9,7 +9,7 @@ mod suite {
     use super::super::*;
 
     /// Cuts out of three segments of 10, 20 and 30 bytes at 100, 200 and 300.
-    fn cut(offset: u64, len: u64) -> Result<KVec<Segment>> {
+    fn cut(offset: u64, len: u64) -> Result<KVVec<Segment>> {
         let mut cut = Cut::new(offset, len);
 
         cut.add(Address::Lmem(100), 10)?;

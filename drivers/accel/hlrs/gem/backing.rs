@@ -133,7 +133,7 @@ impl Backing {
         guard: &mut Guard<'_>,
         offset: u64,
         len: u64,
-    ) -> Result<KVec<Segment>> {
+    ) -> Result<KVVec<Segment>> {
         let mut cut = Cut::new(offset, len);
 
         if let Self::Imported(import) = self {
@@ -230,7 +230,7 @@ impl Backing {
 pub(crate) struct Cut {
     skip: u64,
     left: u64,
-    segments: KVec<Segment>,
+    segments: KVVec<Segment>,
 }
 
 impl Cut {
@@ -239,7 +239,7 @@ impl Cut {
         Self {
             skip: offset,
             left: len,
-            segments: KVec::new(),
+            segments: KVVec::new(),
         }
     }
 
@@ -262,7 +262,7 @@ impl Cut {
     }
 
     /// Fails with `ERANGE` if the sequence was too short.
-    pub(crate) fn finish(self) -> Result<KVec<Segment>> {
+    pub(crate) fn finish(self) -> Result<KVVec<Segment>> {
         if self.left > 0 {
             return Err(ERANGE);
         }

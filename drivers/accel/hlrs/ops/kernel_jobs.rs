@@ -55,8 +55,8 @@ pub(crate) fn copy_lmem(queue: &CopyQueue, from: &[Extent], to: &[Extent]) -> Re
     })
 }
 
-fn segments(extents: &[Extent]) -> Result<KVec<Segment>> {
-    let mut segments = KVec::with_capacity(extents.len(), GFP_KERNEL)?;
+fn segments(extents: &[Extent]) -> Result<KVVec<Segment>> {
+    let mut segments = KVVec::with_capacity(extents.len(), GFP_KERNEL)?;
 
     for extent in extents {
         segments.push(segment(extent), GFP_KERNEL)?;

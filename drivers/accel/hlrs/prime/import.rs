@@ -100,7 +100,7 @@ impl Import {
         guard: &mut Guard<'_>,
         offset: u64,
         len: u64,
-    ) -> Result<KVec<Segment>> {
+    ) -> Result<KVVec<Segment>> {
         match &self.source {
             Source::Own(dma_buf) => {
                 let export = dma_buf.exported_by::<Export>().ok_or(ENODEV)?;

@@ -138,11 +138,11 @@ impl Maps<Private<Link>> for Export {
         importer: &ExportedAttachment<Self>,
         _matched: &Route,
         direction: DataDirection,
-    ) -> Result<KBox<KVec<Extent>>> {
+    ) -> Result<KBox<KVVec<Extent>>> {
         self.check_map(direction)?;
 
         let extents = self.with_extents(|extents| {
-            let mut list = KVec::with_capacity(extents.clone().count(), GFP_KERNEL)?;
+            let mut list = KVVec::with_capacity(extents.clone().count(), GFP_KERNEL)?;
 
             for extent in extents {
                 list.push(extent, GFP_KERNEL)?;
@@ -159,7 +159,7 @@ impl Maps<Private<Link>> for Export {
         _guard: &mut Guard<'_>,
         importer: &ExportedAttachment<Self>,
         _matched: &Route,
-        mapping: KBox<KVec<Extent>>,
+        mapping: KBox<KVVec<Extent>>,
         _direction: DataDirection,
     ) {
         drop(mapping);

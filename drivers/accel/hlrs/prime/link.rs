@@ -75,7 +75,7 @@ impl PrivateType for Link {
     type Exporter = Port;
     type Importer = Port;
     type Match = Route;
-    type Mapping = KVec<Extent>;
+    type Mapping = KVVec<Extent>;
 
     fn descriptor() -> &'static Descriptor<Self> {
         &LINK

@@ -46,7 +46,7 @@ use crate::{
 /// A mapping, as the PF's engines see it.
 struct Translation {
     /// LMEM, in the order of the buffer; neighbours are merged.
-    extents: KVec<Extent>,
+    extents: KVVec<Extent>,
     /// Number of ranges that the exporter has named.
     ranges: usize,
     /// Goes last: the addresses are good as long as it exists.
@@ -166,7 +166,9 @@ impl Native {
         check_pages(ranges)?;
         check_overlap(ranges, self.record.reachable())?;
 
-        let mut extents = KVec::<Extent>::new();
+        // Ranges do not overlap, so that each border of the VF's memory cuts one of them at most.
+        let most = ranges.len().saturating_add(hold.extents());
+        let mut extents = KVVec::<Extent>::with_capacity(most, GFP_KERNEL)?;
         for range in ranges {
             hold.translate(range.offset, range.len, |extent| {
                 match extents.last_mut() {

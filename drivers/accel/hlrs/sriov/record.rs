@@ -201,6 +201,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Number of contiguous pieces that the VF's memory consists of.
+    pub(crate) fn extents(&self) -> usize {
+        self.memory.allocation.extents().len()
+    }
+
     /// Calls `f` for the LMEM that is behind `len` bytes from byte `offset` of the VF's memory on,
     /// in pieces that are contiguous.
     ///
