@@ -48,7 +48,7 @@ pub fn tests() -> Vec<Test> {
 const BASE: u64 = 1 << 40;
 
 /// Bytes that results and fences of jobs may take on the bus.
-const RESULTS: u64 = 4096;
+const RESULTS: u64 = 256;
 
 /// The two ends: who has the memory, and who uses it.
 struct Ends {

@@ -37,7 +37,7 @@ pub fn tests() -> Vec<Test> {
 const GRANULE: u64 = 2 * MIB;
 
 /// Bytes that results and fences of jobs may take on the bus.
-const RESULTS: u64 = 4096;
+const RESULTS: u64 = 256;
 
 /// Virtual functions with quotas, and the physical function, open.
 struct Card {
