@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! KUnit tests of what userspace gets as a file: anonymous inodes, character devices, eventfds,
-//! coredumps.
+//! coredumps, functions in the hands of VFIO.
 
 use kernel::prelude::*;
 
@@ -16,6 +16,8 @@ mod test_anon;
 mod test_char;
 mod test_coredump;
 mod test_eventfd;
+#[cfg(CONFIG_VFIO_PCI_CORE)]
+mod test_vfio;
 
 struct ExtFileKunit;
 
