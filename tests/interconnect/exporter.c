@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An exporter with a type of its own, and the scatterlist for everybody else.
+ * An exporter that offers ic_test_type, and the scatterlist to everybody else.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
@@ -25,41 +25,6 @@ static void ic_test_unmap_dma_buf(struct dma_buf_attachment *attach, struct sg_t
 				  enum dma_data_direction direction);
 static void ic_test_release(struct dma_buf *dmabuf);
 static const struct dma_buf_interconnect_exporter ic_test_exporter;
-
-/* begin example */
-static int ic_test_match(const struct dma_buf_interconnect_pair *pair)
-{
-	const struct ic_test_buffer *buffer = pair->dmabuf->priv;
-	const struct ic_test_side *exporter, *importer;
-
-	exporter = container_of_const(pair->exporter, struct ic_test_side, base);
-	importer = container_of_const(pair->importer, struct ic_test_side, base);
-	if (exporter->node != importer->node)
-		return -EOPNOTSUPP;
-	return buffer->info.match_error;
-}
-
-static int ic_test_finish_match(const struct dma_buf_interconnect_pair *pair,
-				struct dma_buf_interconnect_match *base)
-{
-	struct ic_test_match *match = container_of(base, struct ic_test_match, base);
-	const struct ic_test_side *exporter;
-
-	exporter = container_of_const(pair->exporter, struct ic_test_side, base);
-	match->node = exporter->node;
-	match->ops = exporter->ops;
-	return 0;
-}
-
-const struct dma_buf_interconnect_type ic_test_type = {
-	.name = "ic-test",
-	.owner = THIS_MODULE,
-	.match_size = sizeof(struct ic_test_match),
-	.match = ic_test_match,
-	.finish_match = ic_test_finish_match,
-};
-EXPORT_SYMBOL_GPL(ic_test_type);
-/* end example */
 
 static struct ic_test_windows *
 ic_test_map_windows(struct dma_buf_interconnect_attachment *ica,
@@ -106,6 +71,7 @@ static int ic_test_match_interconnects(struct dma_buf *dmabuf,
 		.base.type = &ic_test_type,
 		.node = buffer->info.node,
 		.ops = &ic_test_ops,
+		.answer = buffer->info.match_error,
 	};
 	const struct dma_buf_sgt_interconnect sgt = { .base.type = &dma_buf_sgt_type };
 	const struct dma_buf_interconnect *const ics[] = { &own.base, &sgt.base };
@@ -259,14 +225,24 @@ int ic_test_exporter_references(void)
 }
 EXPORT_SYMBOL_GPL(ic_test_exporter_references);
 
+/* Registers the exporter again, or undoes that. */
+int ic_test_register_exporter(bool on)
+{
+	if (on)
+		return dma_buf_interconnect_register_exporter(&ic_test_exporter);
+	dma_buf_interconnect_unregister_exporter(&ic_test_exporter);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(ic_test_register_exporter);
+
 static int __init ic_test_init(void)
 {
-	return dma_buf_interconnect_register_exporter(&ic_test_exporter);
+	return ic_test_register_exporter(true);
 }
 
 static void __exit ic_test_exit(void)
 {
-	dma_buf_interconnect_unregister_exporter(&ic_test_exporter);
+	ic_test_register_exporter(false);
 }
 
 module_init(ic_test_init);

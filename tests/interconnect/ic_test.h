@@ -27,10 +27,11 @@ struct ic_test_ops {
 				   enum dma_data_direction direction);
 };
 
-/* Either side; the importer has no operations. */
+/* Either side. The importer has no operations and gives no answer for two sides of one node. */
 struct ic_test_side {
 	struct dma_buf_interconnect base;
 	u32 node;
+	int answer;
 	const struct ic_test_ops *ops;
 };
 
@@ -89,7 +90,12 @@ int ic_test_map(struct ic_test_importer *importer, u64 *sum);
 void ic_test_unmap(struct ic_test_importer *importer);
 void ic_test_detach(struct ic_test_importer *importer);
 
+/* What a module does when it is loaded and unloaded, in between. */
+int ic_test_register_exporter(bool on);
+int ic_test_register_importer(bool on);
+
 int ic_test_exporter_references(void);
 int ic_test_importer_references(void);
+int ic_test_type_references(void);
 
 #endif /* IC_TEST_H */

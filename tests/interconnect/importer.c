@@ -14,6 +14,8 @@
 struct ic_test_importer {
 	struct dma_buf *dmabuf;
 	bool unmaps;
+	unsigned int first; /* of what it knows, and how much of that */
+	unsigned int num;
 	struct dma_buf_attachment *plain; /* or: */
 	struct dma_buf_interconnect_attachment *ica;
 	struct sg_table *table;
@@ -41,6 +43,7 @@ static void ic_test_invalidate(struct dma_buf_attachment *attach)
 		ic_test_unmap_locked(importer);
 }
 
+/* begin example */
 static const struct dma_buf_interconnect_importer ic_test_importer_ops = {
 	.base.invalidate_mappings = ic_test_invalidate,
 	.owner = THIS_MODULE,
@@ -48,45 +51,16 @@ static const struct dma_buf_interconnect_importer ic_test_importer_ops = {
 };
 
 static struct dma_buf_interconnect_attachment *
-ic_test_negotiate(struct ic_test_importer *importer, struct device *dev, enum ic_test_kind kind,
-		  u32 node)
+ic_test_negotiate(struct ic_test_importer *importer, struct device *dev, u32 node)
 {
 	const struct ic_test_side own = { .base.type = &ic_test_type, .node = node };
 	const struct dma_buf_sgt_interconnect sgt = { .base.type = &dma_buf_sgt_type };
 	const struct dma_buf_interconnect *const ics[] = { &own.base, &sgt.base };
-	unsigned int first = kind == IC_TEST_SGT_ONLY ? 1 : 0;
-	unsigned int num = kind == IC_TEST_OWN_AND_SGT ? 2 : 1;
 
+	/* Tests leave out one or the other. */
 	return dma_buf_interconnect_attach(importer->dmabuf, dev, &ic_test_importer_ops, importer,
-					   ics + first, num);
+					   ics + importer->first, importer->num);
 }
-
-struct ic_test_importer *ic_test_attach(struct dma_buf *dmabuf, struct device *dev,
-					enum ic_test_kind kind, u32 node, bool unmaps)
-{
-	struct ic_test_importer *importer;
-	int ret;
-
-	importer = kzalloc_obj(*importer);
-	if (!importer)
-		return ERR_PTR(-ENOMEM);
-	importer->dmabuf = dmabuf;
-	importer->unmaps = unmaps;
-
-	if (kind == IC_TEST_PLAIN) {
-		importer->plain = dma_buf_attach(dmabuf, dev);
-		ret = PTR_ERR_OR_ZERO(importer->plain);
-	} else {
-		importer->ica = ic_test_negotiate(importer, dev, kind, node);
-		ret = PTR_ERR_OR_ZERO(importer->ica);
-	}
-	if (ret) {
-		kfree(importer);
-		return ERR_PTR(ret);
-	}
-	return importer;
-}
-EXPORT_SYMBOL_GPL(ic_test_attach);
 
 static int ic_test_map_own(struct ic_test_importer *importer, u64 *sum)
 {
@@ -103,6 +77,36 @@ static int ic_test_map_own(struct ic_test_importer *importer, u64 *sum)
 		*sum += windows->windows[i].offset;
 	return 0;
 }
+/* end example */
+
+struct ic_test_importer *ic_test_attach(struct dma_buf *dmabuf, struct device *dev,
+					enum ic_test_kind kind, u32 node, bool unmaps)
+{
+	struct ic_test_importer *importer;
+	int ret;
+
+	importer = kzalloc_obj(*importer);
+	if (!importer)
+		return ERR_PTR(-ENOMEM);
+	importer->dmabuf = dmabuf;
+	importer->unmaps = unmaps;
+	importer->first = kind == IC_TEST_SGT_ONLY ? 1 : 0;
+	importer->num = kind == IC_TEST_OWN_AND_SGT ? 2 : 1;
+
+	if (kind == IC_TEST_PLAIN) {
+		importer->plain = dma_buf_attach(dmabuf, dev);
+		ret = PTR_ERR_OR_ZERO(importer->plain);
+	} else {
+		importer->ica = ic_test_negotiate(importer, dev, node);
+		ret = PTR_ERR_OR_ZERO(importer->ica);
+	}
+	if (ret) {
+		kfree(importer);
+		return ERR_PTR(ret);
+	}
+	return importer;
+}
+EXPORT_SYMBOL_GPL(ic_test_attach);
 
 static int ic_test_map_sgt(struct ic_test_importer *importer, u64 *sum)
 {
@@ -167,14 +171,24 @@ int ic_test_importer_references(void)
 }
 EXPORT_SYMBOL_GPL(ic_test_importer_references);
 
+/* Registers the importer again, or undoes that. */
+int ic_test_register_importer(bool on)
+{
+	if (on)
+		return dma_buf_interconnect_register_importer(&ic_test_importer_ops);
+	dma_buf_interconnect_unregister_importer(&ic_test_importer_ops);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(ic_test_register_importer);
+
 static int __init ic_test_init(void)
 {
-	return dma_buf_interconnect_register_importer(&ic_test_importer_ops);
+	return ic_test_register_importer(true);
 }
 
 static void __exit ic_test_exit(void)
 {
-	dma_buf_interconnect_unregister_importer(&ic_test_importer_ops);
+	ic_test_register_importer(false);
 }
 
 module_init(ic_test_init);

@@ -78,8 +78,11 @@ extern "C" {
     fn ic_test_map(importer: *mut RawImporter, sum: *mut u64) -> c_int;
     fn ic_test_unmap(importer: *mut RawImporter);
     fn ic_test_detach(importer: *mut RawImporter);
+    fn ic_test_register_exporter(on: bool) -> c_int;
+    fn ic_test_register_importer(on: bool) -> c_int;
     fn ic_test_exporter_references() -> c_int;
     fn ic_test_importer_references() -> c_int;
+    fn ic_test_type_references() -> c_int;
     fn ext_ic_test_arguments(dev: *mut bindings::device) -> c_int;
 }
 
@@ -123,11 +126,72 @@ pub(crate) fn visit(dma_buf: &DmaBuf) -> u32 {
     unsafe { ic_test_visit(dma_buf.as_raw()) }
 }
 
-/// References on the modules: of the exporter, of the importer.
-pub(crate) fn references() -> (i32, i32) {
-    crate::support::flush_files();
-    // SAFETY: No requirements.
-    unsafe { (ic_test_exporter_references(), ic_test_importer_references()) }
+/// References on a module each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct References {
+    pub(crate) exporter: i32,
+    pub(crate) importer: i32,
+    pub(crate) ty: i32,
+}
+
+impl References {
+    /// Those that there are now, without those of files that were put.
+    pub(crate) fn now() -> Self {
+        crate::support::flush_files();
+        // SAFETY: No requirements.
+        unsafe {
+            Self {
+                exporter: ic_test_exporter_references(),
+                importer: ic_test_importer_references(),
+                ty: ic_test_type_references(),
+            }
+        }
+    }
+
+    /// So many more.
+    pub(crate) fn and(self, exporter: i32, importer: i32, ty: i32) -> Self {
+        Self {
+            exporter: self.exporter + exporter,
+            importer: self.importer + importer,
+            ty: self.ty + ty,
+        }
+    }
+}
+
+/// A side that is not registered until this is dropped.
+pub(crate) struct Unregistered(unsafe extern "C" fn(bool) -> c_int);
+
+impl Unregistered {
+    pub(crate) fn exporter() -> Self {
+        Self::new(ic_test_register_exporter)
+    }
+
+    pub(crate) fn importer() -> Self {
+        Self::new(ic_test_register_importer)
+    }
+
+    fn new(register: unsafe extern "C" fn(bool) -> c_int) -> Self {
+        // SAFETY: No requirements. This does not fail.
+        unsafe { register(false) };
+        Self(register)
+    }
+
+    /// Registers the side again.
+    pub(crate) fn again(self) -> Result {
+        let register = self.0;
+
+        core::mem::forget(self);
+        // SAFETY: No requirements.
+        to_result(unsafe { register(true) })
+    }
+}
+
+impl Drop for Unregistered {
+    fn drop(&mut self) {
+        // A failure makes the tests after this fail.
+        // SAFETY: No requirements.
+        unsafe { (self.0)(true) };
+    }
 }
 
 /// An importer; detached when dropped.

@@ -52,7 +52,9 @@ impl PrivateType for Fabric {
         Ok(*pair.exporter)
     }
 }
+// end example
 
+// begin example
 pub(crate) static EXPORTER: ExporterOps<Export> = ExporterOps::new();
 
 impl interconnect::Exporter for Export {
@@ -79,7 +81,9 @@ impl Maps<Private<Fabric>> for Export {
         Ok(KBox::new(windows, GFP_KERNEL)?)
     }
 }
+// end example
 
+// begin example
 pub(crate) static IMPORTER: ImporterOps<Import> = ImporterOps::new(c"example");
 
 /// The first window of a buffer that is on `fabric`.

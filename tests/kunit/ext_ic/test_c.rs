@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn errors() -> Result {
         let dev = TestDevice::new(c"ext_ic_c_errors")?;
-        let before = references();
+        let before = References::now();
         let mut info = Info::new(1, 1);
 
         info.match_error = EPERM.to_errno();
@@ -116,7 +116,7 @@ mod tests {
         check_eq!(importer.map(), Err(ENOMEM));
         check_eq!(visit(&dma_buf), 0);
         drop((importer, dma_buf));
-        check_eq!(references(), before);
+        check_eq!(References::now(), before);
         Ok(())
     }
 
@@ -165,19 +165,63 @@ mod tests {
     #[test]
     fn modules() -> Result {
         let dev = TestDevice::new(c"ext_ic_c_modules")?;
-        let (exporter, importer) = references();
+        let before = References::now();
         let dma_buf = export(Info::new(1, 1))?;
 
-        check_eq!(references(), (exporter + 1, importer));
+        check_eq!(References::now(), before.and(1, 0, 0));
         let attached = Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 1, true)?;
-        // The exporter's module has the type, too.
-        check_eq!(references(), (exporter + 3, importer + 1));
+        check_eq!(References::now(), before.and(2, 1, 1));
         drop(attached);
-        check_eq!(references(), (exporter + 1, importer));
+        check_eq!(References::now(), before.and(1, 0, 0));
+        // With a scatterlist the type is not ours.
         let attached = Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 2, true)?;
-        check_eq!(references(), (exporter + 2, importer + 1));
+        check_eq!(References::now(), before.and(2, 1, 0));
         drop((attached, dma_buf));
-        check_eq!(references(), (exporter, importer));
+        check_eq!(References::now(), before);
+        Ok(())
+    }
+
+    const NEGOTIATED: [&str; 2] = ["exporter=ic_test_exporter", "type=ic-test"];
+
+    /// What was negotiated outlives the registrations; what comes after them is a scatterlist, or
+    /// nothing.
+    #[test]
+    fn unregistered() -> Result {
+        let dev = TestDevice::new(c"ext_ic_unregistered")?;
+        let dma_buf = export(Info::new(5, 2))?;
+        let old = Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 5, true)?;
+
+        old.map()?;
+        let exporter = Unregistered::exporter();
+        let new = Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 5, true)?;
+        check_eq!(new.map()?, PAGE);
+        check_eq!(
+            Importer::attach(&dma_buf, &dev, Kind::OwnOnly, 5, true).err(),
+            Some(no_match())
+        );
+        let importer = Unregistered::importer();
+        check_eq!(
+            Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 5, true).err(),
+            Some(EINVAL)
+        );
+
+        check_eq!(debugfs_lines(&NEGOTIATED)?, 1);
+        old.unmap();
+        check_eq!(old.map()?, 5 + PAGE);
+        check_eq!(visit(&dma_buf), 2);
+        // Both are told of a revoke.
+        check_eq!(revoke(&dma_buf, LONG), Ok(()));
+        check_eq!(visit(&dma_buf), 0);
+        restore(&dma_buf);
+        old.map()?;
+
+        importer.again()?;
+        exporter.again()?;
+        let again = Importer::attach(&dma_buf, &dev, Kind::OwnAndSgt, 5, true)?;
+        check_eq!(again.map()?, 5 + PAGE);
+        check_eq!(debugfs_lines(&NEGOTIATED)?, 2);
+        drop((old, new, again));
+        check_eq!(debugfs_lines(&["exporter=ic_test_exporter"])?, 0);
         Ok(())
     }
 
