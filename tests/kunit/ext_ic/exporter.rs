@@ -15,6 +15,7 @@ use kernel::{
         Page,
         PAGE_SIZE, //
     },
+    pci,
     prelude::*,
     sync::{
         aref::ARef,
@@ -33,6 +34,11 @@ use kernel_ext::{
             self,
             BufferState,
             ExporterOps,
+            Iov,
+            IovExporter,
+            IovMatch,
+            IovRange,
+            IovRanges,
             Maps,
             Negotiation,
             Private,
@@ -145,7 +151,11 @@ impl Memory {
 pub(crate) enum Offer {
     Link(Port),
     OtherLink,
-    Sgt { peer2peer: bool },
+    Sgt {
+        peer2peer: bool,
+    },
+    /// Memory behind a BAR of a function.
+    Iov(ARef<pci::Device>, u32),
 }
 
 /// Pages in each buffer.
@@ -242,12 +252,27 @@ impl Exporter for Aware {
 
 impl interconnect::Exporter for Aware {
     fn match_interconnects(&self, negotiation: &mut Negotiation<'_, Self>) -> Result {
+        if let [Offer::Iov(function, bar), Offer::OtherLink, Offer::Sgt { peer2peer }] =
+            self.offers.as_slice()
+        {
+            // All at once.
+            return negotiation
+                .offer(&[
+                    &IovExporter::new(function, *bar),
+                    &PrivateExporter::<OtherLink, _>::new(&1),
+                    &SgtExporter::new(*peer2peer),
+                ])
+                .map(|_| ());
+        }
         for offer in &self.offers {
-            // One at a time, as an exporter may.
+            // Or one at a time, as an exporter may.
             match offer {
                 Offer::Link(port) => negotiation.offer(&[&PrivateExporter::<Link, _>::new(port)]),
                 Offer::OtherLink => negotiation.offer(&[&PrivateExporter::<OtherLink, _>::new(&1)]),
                 Offer::Sgt { peer2peer } => negotiation.offer(&[&SgtExporter::new(*peer2peer)]),
+                Offer::Iov(function, bar) => {
+                    negotiation.offer(&[&IovExporter::new(function, *bar)])
+                }
             }?;
         }
         Ok(())
@@ -300,6 +325,18 @@ impl Maps<Private<OtherLink>> for Aware {
         _direction: DataDirection,
     ) -> Result<KBox<()>> {
         Ok(KBox::new((), GFP_KERNEL)?)
+    }
+}
+
+impl Maps<Iov> for Aware {
+    fn map_interconnect(
+        &self,
+        _guard: &mut Guard<'_>,
+        _importer: &ExportedAttachment<Self>,
+        matched: &IovMatch,
+        _direction: DataDirection,
+    ) -> Result<IovRanges> {
+        IovRanges::new([IovRange::new(matched.bar(), 0, (PAGES * PAGE_SIZE) as u64)].into_iter())
     }
 }
 

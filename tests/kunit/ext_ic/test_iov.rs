@@ -7,8 +7,13 @@ use kernel::prelude::*;
 #[kunit_tests(ext_ic_iov)]
 mod tests {
     use crate::{
-        exporter::Log,
+        exporter::{
+            Aware,
+            Log,
+            Offer, //
+        },
         importer::Peer,
+        link::OtherLink,
         support::*,
         vfs::*, //
     };
@@ -148,6 +153,53 @@ mod tests {
         ] {
             check_eq!(result.err(), Some(no_match()));
         }
+        Ok(())
+    }
+
+    /// Both sides can use all three: the exporter's order decides, as far as there is a match.
+    #[test]
+    fn three_choices() -> Result {
+        let Some(functions) = Functions::enable()? else {
+            return skip(NO_VFS);
+        };
+        let log = Log::new()?;
+        let (pf, vf) = (bound(functions.pf()), functions.vf(3)?);
+        let iov = IovImporter::new(APERTURE_BAR);
+        let other_bar = IovImporter::new(0);
+        let link = PrivateImporter::<OtherLink>::new(&1);
+        let sgt = SgtImporter::new();
+        let dma_buf = Aware::export(
+            [
+                Offer::Iov(vf.clone(), APERTURE_BAR),
+                Offer::OtherLink,
+                Offer::Sgt { peer2peer: false },
+            ],
+            &log,
+        )?;
+        let chosen = |sides: &[&dyn ImporterSide]| -> Result<(bool, bool, bool)> {
+            let attachment = Peer::attach(&dma_buf, pf, &log, sides)?;
+
+            Ok((
+                attachment.negotiated::<Iov>().is_some(),
+                attachment.negotiated::<Private<OtherLink>>().is_some(),
+                attachment.negotiated::<Sgt>().is_some(),
+            ))
+        };
+
+        check_eq!(chosen(&[&sgt, &link, &iov])?, (true, false, false));
+        check_eq!(chosen(&[&iov, &link, &sgt])?, (true, false, false));
+        // Before the scatterlist and after IOV.
+        check_eq!(chosen(&[&sgt, &link, &other_bar])?, (false, true, false));
+        check_eq!(chosen(&[&sgt, &link])?, (false, true, false));
+        check_eq!(chosen(&[&other_bar, &sgt])?, (false, false, true));
+
+        let attachment = Peer::attach(&dma_buf, pf, &log, &[&sgt, &link, &iov])?;
+        let mut guard = dma_buf.resv().lock();
+        let mapping = attachment.map_as::<Iov>(&mut guard, ToDevice)?;
+        check_eq!(
+            *mapping.ranges(),
+            [IovRange::new(APERTURE_BAR, 0, 3 * PAGE)]
+        );
         Ok(())
     }
 
