@@ -247,6 +247,20 @@ mod tests {
                 GFP_KERNEL,
             )?;
         }
+        // What comes and goes is looked at all the while.
+        let reader = {
+            let stop = stop.clone();
+
+            Thread::spawn(move || -> Result<usize> {
+                let mut lines = 0;
+
+                while stop.load(Relaxed) == 0 {
+                    lines += debugfs_lines(&["exporter=ext_ic_aware", "type=test-link"])?;
+                    kernel::time::delay::fsleep(kernel::time::Delta::from_micros(300));
+                }
+                Ok(lines)
+            })?
+        };
         let mut result = Ok(());
         for _ in 0..rounds(200) {
             if revoke::<Aware>(&dma_buf, ms(LONG))?.is_some()
@@ -270,9 +284,11 @@ mod tests {
         for thread in threads {
             mapped += thread.join()??;
         }
+        let lines = reader.join()??;
         result?;
-        pr_info!("ext_ic_revoke.races: {mapped} mappings\n");
-        check!(mapped > 0);
+        pr_info!("ext_ic_revoke.races: {mapped} mappings, {lines} lines in debugfs\n");
+        check!(mapped > 0 && lines > 0);
+        check_eq!(debugfs_lines(&["exporter=ext_ic_aware"])?, 0);
         check_eq!(Aware::of(&dma_buf)?.state.mappings(), 0);
         Ok(())
     }
