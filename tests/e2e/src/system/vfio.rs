@@ -92,24 +92,28 @@ impl Taken {
     /// Enables one function, and gives it to the driver. No other driver has it
     /// before.
     pub fn by(driver: Driver) -> Outcome<Taken> {
-        Self::when(driver, |_| Ok(()))
+        Self::when(driver, 1, |_| Ok(()))
     }
 
-    /// As [`by`](Self::by), after something has been done which lasts until the function
-    /// is enabled.
-    pub fn when<T>(driver: Driver, prepare: impl FnOnce(&Vfs) -> Outcome<T>) -> Outcome<Taken> {
+    /// As [`by`](Self::by), of the function with a number, the last that is enabled; after
+    /// something has been done which lasts until then.
+    pub fn when<T>(
+        driver: Driver,
+        number: u32,
+        prepare: impl FnOnce(&Vfs) -> Outcome<T>,
+    ) -> Outcome<Taken> {
         driver.load()?;
         let vfs = Vfs::none()?;
         let prepared = prepare(&vfs)?;
         let autoprobe = driver::pci(vfs.pf.address()).join("sriov_drivers_autoprobe");
         write(&autoprobe, "0")?;
-        let enabled = vfs.pf.set_num_vfs(1);
+        let enabled = vfs.pf.set_num_vfs(number);
         write(&autoprobe, "1")?;
         drop(prepared);
         enabled?;
         let address = vfs
             .pf
-            .vf_address(1)
+            .vf_address(number)
             .ok_or_else(|| Stop::failed("there is no virtual function"))?;
         let taken = Taken { vfs, address };
         taken.give(driver)?;

@@ -4,6 +4,7 @@
 
 use hlrs::Buffer;
 use hlrs::Device;
+use hlrs::Errno;
 use hlrs::Node;
 
 use super::LMEM;
@@ -38,28 +39,49 @@ pub fn tests() -> Vec<Test> {
 }
 
 const GRANULE: u64 = 2 * MIB;
-const QUOTA: u64 = 5 * GRANULE;
+const QUOTA: u64 = 4 * GRANULE;
 const BASE: u64 = 1 << 40;
 
-/// A function whose granules are not neighbours, and its PF.
+/// How the memory of a function lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Contiguous,
+    /// In granules that are not neighbours.
+    Scattered,
+}
+
+/// A function, of those before it the only one with a driver, and its PF.
 struct Setting {
     // Closed before the function goes.
     pf: Device,
     node: Node,
+    number: u32,
     taken: Taken,
 }
 
 impl Setting {
-    fn new(random: &mut Random) -> Outcome<Setting> {
-        let taken = Taken::when(Driver::Ours, |vfs| {
-            vfs.pf.set_quota(1, QUOTA)?;
+    fn new(number: u32, layout: Layout, random: &mut Random) -> Outcome<Setting> {
+        let taken = Taken::when(Driver::Ours, number, |vfs| {
+            for other in 1..number {
+                vfs.pf.set_quota(other, GRANULE)?;
+            }
+            vfs.pf.set_quota(number, QUOTA)?;
+            let all = QUOTA + u64::from(number - 1) * GRANULE;
             let pf = vfs.node.open()?;
-            let granules = leave_granules(&pf, QUOTA, random)?;
+            let granules = match layout {
+                Layout::Contiguous => Vec::new(),
+                Layout::Scattered => leave_granules(&pf, all, random)?,
+            };
             Ok((granules, pf))
         })?;
         let node = taken.vfs.node.clone();
         let pf = node.open()?;
-        Ok(Setting { pf, node, taken })
+        Ok(Setting {
+            pf,
+            node,
+            number,
+            taken,
+        })
     }
 }
 
@@ -155,22 +177,53 @@ fn both_ways(
 
 fn the_pf_reads_and_writes_it_natively(context: &Context) -> Outcome {
     let random = &mut Random::new(context.seed);
-    let setting = Setting::new(random)?;
+    for number in 1..=7 {
+        for layout in [Layout::Contiguous, Layout::Scattered] {
+            let short = [(1, Layout::Contiguous), (7, Layout::Scattered)];
+            if context.soak || short.contains(&(number, layout)) {
+                reads_and_writes(number, layout, random)
+                    .map_err(|stop| stop.during(format!("VF {number}, {layout:?}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reads_and_writes(number: u32, layout: Layout, random: &mut Random) -> Outcome {
+    let setting = Setting::new(number, layout, random)?;
     let function = setting.taken.open()?;
-    for ranges in [ranges(), vec![(0, QUOTA)]] {
+    let mut exported = vec![ranges()];
+    if layout == Layout::Scattered {
+        exported.push(vec![(0, QUOTA)]);
+    }
+    for ranges in exported {
         let dmabuf = function.export(LMEM, &ranges).map_err(Stop::failed)?;
         let window = setting.pf.import(&dmabuf)?;
-        let (found, extents) = is_native(&window, 1)?;
+        let (found, extents) = is_native(&window, number)?;
         check_eq!(found as usize, ranges.len(), "ranges");
-        check!(extents > 1, "{extents} extents of scattered granules");
+        // The whole is in pieces if its granules are not neighbours.
+        let pieces = extents > found;
+        check_eq!(pieces, layout == Layout::Scattered, "{extents} extents");
         let contents = Contents::of(&function, &ranges)?;
         both_ways(&setting, &window, &contents, random)?;
     }
-    // What is in the BAR, but not in the quota.
-    let beyond = [(QUOTA - PAGE, 2 * PAGE)];
-    match function.export(LMEM, &beyond) {
-        Ok(dmabuf) => check_errno!(setting.pf.import(&dmabuf), RANGE, "beyond the quota"),
-        Err(errno) => return Err(Stop::failed(format!("beyond the quota: {errno}"))),
+    // For all others the following are buffers like any other.
+    for (what, errno, ranges) in [
+        (
+            "beyond the quota",
+            Errno::RANGE,
+            [(0, PAGE), (QUOTA - PAGE, 2 * PAGE)],
+        ),
+        (
+            "overlapping",
+            Errno::INVAL,
+            [(0, 2 * PAGE), (PAGE, 2 * PAGE)],
+        ),
+    ] {
+        let dmabuf = function.export(LMEM, &ranges).map_err(Stop::failed)?;
+        let refused = setting.pf.import(&dmabuf).map(drop);
+        let found = refused.err().and_then(|err| err.errno());
+        check_eq!(found, Some(errno), "{what}");
     }
     Ok(())
 }
@@ -179,7 +232,8 @@ fn the_pf_reads_and_writes_it_natively(context: &Context) -> Outcome {
 /// back is the same memory.
 fn the_pf_lets_go_of_it(context: &Context) -> Outcome {
     let random = &mut Random::new(context.seed);
-    let setting = Setting::new(random)?;
+    let setting = Setting::new(1, Layout::Scattered, random)?;
+    let number = setting.number;
     let function = setting.taken.open()?;
     let ranges = ranges();
     let dmabuf = function.export(LMEM, &ranges).map_err(Stop::failed)?;
@@ -188,7 +242,7 @@ fn the_pf_lets_go_of_it(context: &Context) -> Outcome {
     let space = Space::new(&setting.pf)?;
     space.vm.map(BASE, &window)?;
     let refused = |what: &str| -> Outcome {
-        check_eq!(is_native(&window, 1)?, (0, 0), "{what}: mapped");
+        check_eq!(is_native(&window, number)?, (0, 0), "{what}: mapped");
         check_errno!(window.crc32c(0, PAGE), NODEV, "{what}, by handle");
         let job = space.queue.job().fence(space.result_va(9), 1).start();
         check_errno!(job, FAULT, "{what}, by address");
@@ -219,7 +273,7 @@ fn the_pf_lets_go_of_it(context: &Context) -> Outcome {
         }
         function.set_memory(false).map_err(Stop::failed)?;
         // A VF's memory cannot be off: it is taken away, and given back at once.
-        check_eq!(is_native(&window, 1)?, (0, 0), "memory off: mapped");
+        check_eq!(is_native(&window, number)?, (0, 0), "memory off: mapped");
         cards::holds_pattern("memory off", &window, last)?;
         function.set_memory(true).map_err(Stop::failed)?;
         space.fill(BASE, size, 0x77)?;
