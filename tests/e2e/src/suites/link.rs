@@ -41,11 +41,15 @@ pub fn tests() -> Vec<Test> {
         what_goes_over_the_bus: 120,
         at_random: 300,
         the_other_card_is_pulled_out: 180,
+        this_card_is_pulled_out: 180,
     ]
 }
 
 /// Where buffers are mapped.
 const BASE: u64 = 1 << 40;
+
+/// What was negotiated, by whomever.
+const ATTACHMENTS: &str = "/sys/kernel/debug/dma_buf_ic/attachments";
 
 /// Bytes that results and fences of jobs may take on the bus.
 const RESULTS: u64 = 256;
@@ -339,6 +343,32 @@ fn at_random(context: &Context) -> Outcome {
     Ok(())
 }
 
+/// Pulls a card while the user works with a window.
+fn pull_while_it_works(slot: &Slot, orderly: bool, window: &Buffer) -> Outcome {
+    thread::scope(|scope| -> Outcome {
+        let working = scope.spawn(|| -> Outcome<Errno> {
+            loop {
+                if let Err(err) = window.fill(0, window.size(), 1) {
+                    return Ok(err.errno().unwrap_or(Errno::IO));
+                }
+                // Pulling a card takes seconds.
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let gone = if orderly { slot.unplug() } else { slot.yank() };
+        let err = working
+            .join()
+            .map_err(|_| Stop::failed("the thread panicked"))??;
+        check!(
+            [Errno::NODEV, Errno::IO, Errno::CANCELED].contains(&err),
+            "the work ended with {err:?}"
+        );
+        gone
+    })?;
+    check_errno!(window.crc32c(0, MIB), NODEV, "the card is gone");
+    Ok(())
+}
+
 fn the_other_card_is_pulled_out(context: &Context) -> Outcome {
     let mut random = Random::new(context.seed);
     for orderly in [false, true] {
@@ -346,27 +376,7 @@ fn the_other_card_is_pulled_out(context: &Context) -> Outcome {
         let slot = Slot::of(&ends.nodes[0])?;
         let (buffer, window, _) = ends.shared(4 * MIB, &mut random)?;
         let Ends { owner, user, .. } = ends;
-        thread::scope(|scope| -> Outcome {
-            let working = scope.spawn(|| -> Outcome<Errno> {
-                loop {
-                    if let Err(err) = window.fill(0, 4 * MIB, 1) {
-                        return Ok(err.errno().unwrap_or(Errno::IO));
-                    }
-                    // Pulling a card takes seconds.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-            let gone = if orderly { slot.unplug() } else { slot.yank() };
-            let err = working
-                .join()
-                .map_err(|_| Stop::failed("the thread panicked"))??;
-            check!(
-                [Errno::NODEV, Errno::IO, Errno::CANCELED].contains(&err),
-                "the work of the other card ended with {err:?}"
-            );
-            gone
-        })?;
-        check_errno!(window.crc32c(0, MIB), NODEV, "its card is gone");
+        pull_while_it_works(&slot, orderly, &window)?;
         drop((buffer, window, owner));
         // This one works, and finds the other again.
         let own = Place::Lmem.create(&user, MIB)?;
@@ -376,6 +386,45 @@ fn the_other_card_is_pulled_out(context: &Context) -> Outcome {
         slot.plug()?;
         let ends = Ends::new()?;
         let (_, window, bytes) = ends.shared(MIB, &mut random)?;
+        check_eq!(
+            window.crc32c(0, MIB)?,
+            hlrs::crc32c(0, &bytes),
+            "plugged in"
+        );
+    }
+    Ok(())
+}
+
+/// The user's card: what it has mapped is let go of, and the owner's memory is
+/// the owner's alone.
+fn this_card_is_pulled_out(context: &Context) -> Outcome {
+    let mut random = Random::new(context.seed);
+    for orderly in context.each(1, 2).map(|n| n > 0) {
+        let ends = Ends::new()?;
+        let slot = Slot::of(&ends.nodes[1])?;
+        let (buffer, window, _) = ends.shared(4 * MIB, &mut random)?;
+        let Ends { owner, user, .. } = ends;
+        pull_while_it_works(&slot, orderly, &window)?;
+        // Its file is still open, and nothing is mapped.
+        let attached = std::fs::read_to_string(ATTACHMENTS)?;
+        check!(
+            attached
+                .lines()
+                .filter(|line| line.contains("type=hlrs-link"))
+                .all(|line| line.contains(" mappings=0")),
+            "{attached}"
+        );
+        buffer.fill(0, 4 * MIB, 7)?;
+        cards::holds_pattern("without the other card", &buffer, 7)?;
+        buffer.revoke()?;
+        drop((window, user));
+        drop(buffer);
+        slot.plug()?;
+        let again = cards::nodes()?;
+        let own = Place::Visible.create(&owner, MIB)?;
+        let bytes = cards::randomize(&own, &mut random)?;
+        let window = again[1].open()?.import(&own.export()?)?;
+        is_linked(&window)?;
         check_eq!(
             window.crc32c(0, MIB)?,
             hlrs::crc32c(0, &bytes),
