@@ -322,6 +322,9 @@ impl kernel_ext::pci::Driver for Hlrs {
     fn reset_prepare<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let dev = this.device();
 
+        if let Some(sriov) = &this.sriov {
+            sriov.provisioning.suspend();
+        }
         dev.begin_reset();
         dev.unmap_all_cpu();
         dev.engines.suspend();
@@ -355,6 +358,9 @@ impl kernel_ext::pci::Driver for Hlrs {
             }
         }
         this.nic_events.resume(restored);
+        if let Some(sriov) = &this.sriov {
+            sriov.provisioning.resume();
+        }
         prime::allow_all(dev);
         dev.end_reset();
     }

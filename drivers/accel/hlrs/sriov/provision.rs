@@ -200,6 +200,40 @@ impl Provisioning {
         }
     }
 
+    /// The PF is about to be reset: it lets go of the memory of all VFs, until
+    /// [`Provisioning::resume`]. Sleeps.
+    ///
+    /// After this no job of the PF's is in the way of those who take their memory back for the
+    /// reset, who are the drivers of VFs if the bus is reset. Jobs end or time out; those that
+    /// take longer than importers may are ended by the reset.
+    pub(crate) fn suspend(&self) {
+        for record in self.records() {
+            record.set_suspended(true);
+            self.imports.invalidate(&record);
+        }
+
+        let mut timeout_ms = crate::revoke_timeout_ms();
+        for record in self.records() {
+            if record.wait_for_holds(timeout_ms).is_err() {
+                timeout_ms = 0;
+            }
+        }
+    }
+
+    /// Ends [`Provisioning::suspend`]. Sleeps.
+    pub(crate) fn resume(&self) {
+        for record in self.records() {
+            record.set_suspended(false);
+        }
+    }
+
+    /// The records of all VFs that are enabled.
+    fn records(&self) -> impl Iterator<Item = Arc<Record>> + '_ {
+        (1..=self.total_vfs())
+            .filter_map(VfId::new)
+            .filter_map(|vf| self.record(vf).ok())
+    }
+
     fn numbered(vfs: &[Vf]) -> impl Iterator<Item = (VfId, &Vf)> {
         (1..)
             .zip(vfs)

@@ -100,15 +100,22 @@ impl Layout {
     }
 }
 
+/// Whether there are new holds.
+struct State {
+    /// [`None`] once the record is closed.
+    memory: Option<Arc<Memory>>,
+    /// Not while the PF is being reset.
+    suspended: bool,
+}
+
 /// The LMEM of one VF while it is enabled.
 #[pin_data]
 pub(crate) struct Record {
     vf: VfId,
     reachable: u64,
     holds: AtomicU32,
-    /// [`None`] once it is closed.
     #[pin]
-    memory: Mutex<Option<Arc<Memory>>>,
+    state: Mutex<State>,
 }
 
 impl Record {
@@ -117,14 +124,17 @@ impl Record {
     pub(super) fn new(vf: VfId, allocation: Allocation, aperture: u64) -> Result<Arc<Self>> {
         let reachable = allocation.size().min(aperture);
         let layout = Layout::new(allocation.extents())?;
-        let memory = Arc::new(Memory { allocation, layout }, GFP_KERNEL)?;
+        let state = State {
+            memory: Some(Arc::new(Memory { allocation, layout }, GFP_KERNEL)?),
+            suspended: false,
+        };
 
         Arc::pin_init(
             pin_init!(Self {
                 vf,
                 reachable,
                 holds: AtomicU32::new(0),
-                memory <- new_mutex!(Some(memory), "hlrs::sriov::Record"),
+                state <- new_mutex!(state, "hlrs::sriov::Record"),
             }),
             GFP_KERNEL,
         )
@@ -144,17 +154,18 @@ impl Record {
     /// Calls `f` with the extents that the LMTT consists of, in this order; [`None`] if it is
     /// closed. Sleeps.
     pub(super) fn with_extents<R>(&self, f: impl FnOnce(&[Extent]) -> R) -> Option<R> {
-        let memory = self.memory.lock().clone()?;
+        let memory = self.state.lock().memory.clone()?;
 
         Some(f(memory.allocation.extents()))
     }
 
     /// Keeps the memory from changing hands. Sleeps; may be called with a reservation lock held.
     ///
-    /// Fails with `ENODEV` if the VF has lost it, or is about to.
+    /// Fails with `ENODEV` if the VF has lost it, or is about to, and while the PF is being reset.
     pub(crate) fn hold(self: &Arc<Self>) -> Result<Hold> {
-        let memory = self.memory.lock();
-        let held = memory.clone().ok_or(ENODEV)?;
+        let state = self.state.lock();
+        let memory = state.memory.as_ref().filter(|_| !state.suspended);
+        let held = memory.cloned().ok_or(ENODEV)?;
 
         self.holds.fetch_add(1, Ordering::Relaxed);
         Ok(Hold {
@@ -165,9 +176,14 @@ impl Record {
 
     /// From now on there are no new holds. The memory is free when the last hold is gone. Sleeps.
     pub(super) fn close(&self) {
-        let memory = self.memory.lock().take();
+        let memory = self.state.lock().memory.take();
 
         drop(memory);
+    }
+
+    /// Whether there are no new holds for a while. Sleeps.
+    pub(super) fn set_suspended(&self, suspended: bool) {
+        self.state.lock().suspended = suspended;
     }
 
     /// Waits until nobody has a hold, for at most `timeout_ms` milliseconds. Sleeps.
