@@ -5,12 +5,14 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 //!
 //! [`Adapter`] registers a driver as `kernel::pci::Adapter` does and adds the callbacks of
-//! [`Driver`]. [`DeviceExt`] adds methods to `kernel::pci::Device`.
+//! [`Driver`]. [`VfsInReset`] has VFs go through the resets of their PF. [`DeviceExt`] adds methods to
+//! `kernel::pci::Device`.
 
 mod adapter;
 mod device;
 mod irq;
 mod lookup;
+mod vfs_in_reset;
 
 pub use self::adapter::{
     Adapter,
@@ -23,3 +25,4 @@ pub use self::device::{
 };
 pub use self::irq::Interrupts;
 pub use self::lookup::find_device;
+pub use self::vfs_in_reset::VfsInReset;

@@ -32,6 +32,9 @@
 //! | reset of the function by others (sysfs, its bus, its PF) | `reset_prepare`, `reset_done` |
 //! | the last file is closed | `close_device` |
 //!
+//! Of a reset of its PF a VF hears if the driver of that tells it:
+//! [`VfsInReset`](crate::pci::VfsInReset).
+//!
 //! For all but the last, [`Driver::quiesce`] comes before the core does anything, and
 //! [`Driver::resume`] after it has finished. In between, [`Driver::memory_changed`] says what holds
 //! then. Several may go on at the same time, and a reset within an `ioctl` comes by both ways, so that a

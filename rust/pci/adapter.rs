@@ -2,6 +2,7 @@
 
 //! Driver registration with SR-IOV and reset callbacks.
 
+use super::VfsInReset;
 use kernel::{
     bindings,
     device,
@@ -60,6 +61,15 @@ pub trait Driver: pci::Driver {
         _this: Pin<&Self::Data<'bound>>,
     ) {
         build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// VFs that are to go through a reset with the function: a driver of a PF that has both of the
+    /// above returns what it has made in its probe, the same each time.
+    ///
+    /// Their drivers have been told when [`Driver::reset_prepare`] is called, and they are restored
+    /// when [`Driver::reset_done`] has returned.
+    fn vfs_in_reset<'a>(_this: Pin<&'a Self::Data<'_>>) -> Option<&'a VfsInReset> {
+        None
     }
 }
 
@@ -162,12 +172,27 @@ impl<T: Driver> Adapter<T> {
 
     extern "C" fn reset_prepare_callback(pdev: *mut bindings::pci_dev) {
         // SAFETY: `pci_dev_save_and_disable()` asserts that the device lock is held, and calls
-        // only what the bound driver provides.
-        unsafe { Self::with_bound(pdev, |dev, data| T::reset_prepare(dev, data)) }
+        // only what the bound driver provides. `reset_done` follows under the same lock.
+        unsafe {
+            Self::with_bound(pdev, |dev, data| {
+                if let Some(vfs) = T::vfs_in_reset(data).filter(|_| T::HAS_RESET_DONE) {
+                    vfs.prepare(dev);
+                }
+                T::reset_prepare(dev, data)
+            })
+        }
     }
 
     extern "C" fn reset_done_callback(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As for `reset_prepare`; `pci_dev_restore()` runs under the same lock.
-        unsafe { Self::with_bound(pdev, |dev, data| T::reset_done(dev, data)) }
+        // SAFETY: As for `reset_prepare`; `pci_dev_restore()` runs under the same lock, which the same
+        // task holds since.
+        unsafe {
+            Self::with_bound(pdev, |dev, data| {
+                T::reset_done(dev, data);
+                if let Some(vfs) = T::vfs_in_reset(data) {
+                    vfs.restore();
+                }
+            })
+        }
     }
 }

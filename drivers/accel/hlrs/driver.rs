@@ -29,7 +29,8 @@ use kernel_ext::{
     p2pdma,
     pci::{
         EnabledDevice,
-        Interrupts, //
+        Interrupts,
+        VfsInReset, //
     },
     workqueue::OwnedQueue, //
 };
@@ -102,6 +103,7 @@ struct SriovPf {
     /// Dropped first: its files use the record.
     _admin: Admin,
     provisioning: Arc<Provisioning>,
+    in_reset: Pin<KBox<VfsInReset>>,
 }
 
 /// What is there while the driver is bound. Fields are dropped in this order.
@@ -202,6 +204,7 @@ impl pci::Driver for Hlrs {
                     Some(SriovPf {
                         _admin: Admin::new(pdev.as_ref(), &hw, &provisioning)?,
                         provisioning,
+                        in_reset: VfsInReset::new(pdev)?,
                     })
                 }
                 _ => None,
@@ -363,6 +366,10 @@ impl kernel_ext::pci::Driver for Hlrs {
         }
         prime::allow_all(dev);
         dev.end_reset();
+    }
+
+    fn vfs_in_reset<'a>(this: Pin<&'a Self::Data<'_>>) -> Option<&'a VfsInReset> {
+        this.get_ref().sriov.as_ref().map(|sriov| &*sriov.in_reset)
     }
 }
 

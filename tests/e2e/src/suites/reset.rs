@@ -218,18 +218,22 @@ fn reset_of_a_virtual_function(_: &Context) -> Outcome {
     cards::holds_pattern("the other function's memory", &kept, 0x2222)
 }
 
-fn reset_with_virtual_functions(_: &Context) -> Outcome {
+fn reset_with_virtual_functions(context: &Context) -> Outcome {
     let vfs = Vfs::enable(2)?;
-    // The reset of the PF takes its VFs along; what they say meanwhile is
-    // open, but afterwards everything can be had again.
+    // The reset of the PF takes its VFs along, which are told and restored.
     let device = vfs.open(1)?;
-    let _buffer = Place::Lmem.create(&device, MIB)?;
-    reset(&vfs.node.address)?;
-    works(&vfs.node.open()?)?;
-    drop((_buffer, device));
-    vfs.clear()?;
-    vfs.set(2)?;
-    works(&vfs.open(1)?)
+    let buffer = Place::Lmem.create(&device, MIB)?;
+    buffer.fill(0, MIB, 0x5a)?;
+    for round in context.each(1, 20) {
+        for n in 0..4 {
+            let _job = buffer.fill_async(0, MIB, 0x5a + n)?;
+        }
+        reset(&vfs.node.address)?;
+        let _ = buffer.wait(system::JOB);
+        works(&vfs.node.open()?).map_err(|stop| stop.during("the PF"))?;
+        works(&device).map_err(|stop| stop.during(format!("a VF, round {round}")))?;
+    }
+    Ok(())
 }
 
 /// Asks the hardware, through debugfs, to misbehave.

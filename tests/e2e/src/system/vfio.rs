@@ -144,6 +144,7 @@ pub struct Function {
 /// Where the command register is, and what switches the memory on.
 const COMMAND: u64 = 4;
 const COMMAND_MEMORY: u16 = 1 << 1;
+const COMMAND_MASTER: u16 = 1 << 2;
 
 /// PCI Express capability: its ID, the control register and the FLR bit in it.
 const EXPRESS: u8 = 0x10;
@@ -243,10 +244,19 @@ impl Function {
 
     /// Switches the memory on or off.
     pub fn set_memory(&self, on: bool) -> raw::Result {
+        self.set_command(COMMAND_MEMORY, on)
+    }
+
+    /// Lets the function access the bus, or not.
+    pub fn set_master(&self, on: bool) -> raw::Result {
+        self.set_command(COMMAND_MASTER, on)
+    }
+
+    fn set_command(&self, bit: u16, on: bool) -> raw::Result {
         let command = u16::from_le_bytes(self.config(COMMAND)?);
         let command = match on {
-            true => command | COMMAND_MEMORY,
-            false => command & !COMMAND_MEMORY,
+            true => command | bit,
+            false => command & !bit,
         };
         self.set_config(COMMAND, &command.to_le_bytes())
     }

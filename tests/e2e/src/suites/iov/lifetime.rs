@@ -158,10 +158,10 @@ fn resets_of_either_side(context: &Context) -> Outcome {
         space.holds("after a reset of the VF", BASE, 4 * MIB, pattern)?;
         check!(is_native(&window, 1)?.0 > 0, "round {round}: not mapped");
     }
-    // It takes the functions along, which work again when they are enabled anew; the memory is
-    // whose it was.
+    // It takes the functions along, and the memory is whose it was.
     buffer.fill(0, 4 * MIB, 0x99)?;
     reset(&card.vfs.node.address)?;
+    cards::holds_pattern("after a reset of the PF, for the VF", &buffer, 0x99)?;
     space.holds("after a reset of the PF", BASE, 4 * MIB, 0x99)?;
     cards::holds_pattern("after a reset of the PF", &window, 0x99)?;
     check!(is_native(&window, 1)?.0 > 0, "not mapped after a reset");

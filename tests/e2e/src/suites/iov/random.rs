@@ -152,11 +152,10 @@ fn one_round(round: u32, exporter: &Exporter, random: &mut Random) -> Outcome {
     let _ = target.wait(JOB);
     if event.spares_the_memory() {
         let _ = windows[0].wait(JOB);
-        // A reset of the PF takes the functions along, but not what is in their memory.
-        if !matches!(event, Event::ResetPf) {
-            cards::holds_pattern("memory of a stranger", &before, OTHERS)?;
-            shared.fill(0, SIZE, SHARED)?;
-        }
+        // A reset of the PF takes the functions along.
+        let _ = shared.wait(JOB);
+        cards::holds_pattern("memory of a stranger", &before, OTHERS)?;
+        shared.fill(0, SIZE, SHARED)?;
         target.copy_from(0, &windows[0], 0, SIZE)?;
         cards::holds_pattern("copied again", &target, SHARED)?;
         return Ok(());

@@ -18,19 +18,25 @@ use crate::harness::Outcome;
 use crate::harness::Stop;
 use crate::harness::Test;
 use crate::raw;
+use crate::suites::iov::is_native;
 use crate::system::cards;
+use crate::system::driver;
 use crate::system::importer::Kind;
 use crate::system::importer::Usage;
+use crate::system::log::Log;
 use crate::system::random::Random;
+use crate::system::space::Space;
+use crate::system::timing::Slow;
 use crate::system::vfio::Driver;
 use crate::system::vfio::Function;
 use crate::system::write;
+use crate::system::JOB;
 use crate::tests;
 
 pub fn tests() -> Vec<Test> {
     tests![
         causes_are_those_of_vfio_pci: 120,
-        a_reset_by_others,
+        a_reset_by_others: 120,
         every_kind_of_importer,
         who_does_not_let_go: 120,
         calls_while_an_engine_works: 120,
@@ -139,30 +145,74 @@ fn causes_are_those_of_vfio_pci(_: &Context) -> Outcome {
     Ok(())
 }
 
-/// Through sysfs, of which vfio-pci does not tell its importers.
+/// Where the PF has the memory.
+const BASE: u64 = 1 << 40;
+
+/// Through sysfs, of which vfio-pci does not tell its importers: of the function,
+/// of its PF, and of the bus that both are on.
 fn a_reset_by_others(context: &Context) -> Outcome {
+    let random = &mut Random::new(context.seed);
     let setting = Setting::with(Driver::Ours)?;
     let function = setting.taken.open()?;
-    let bytes = Random::new(context.seed).bytes(PAGE as usize);
     let dmabuf = function.export(LMEM, &[(0, PAGE)]).map_err(Stop::failed)?;
-    let importer = setting.importers.map(
-        &dmabuf,
-        &setting.peer,
-        Kind::UnmapLate(Duration::from_millis(300)),
-    )?;
-    write(
-        crate::system::driver::pci(&setting.taken.address).join("reset"),
-        "1",
-    )?;
-    let state = importer.state()?;
-    check!(state.invalidations > 0, "not told: {state:?}");
-    check!(!state.mapped, "the reset did not wait: {state:?}");
+    let (a, b) = cards::two()?;
+    let (native, window) = (a.import(&dmabuf)?, b.import(&dmabuf)?);
+    is_native(&native, 1)?;
+    let space = Space::new(&a)?;
+    space.vm.map(BASE, &native)?;
 
-    importer.map().map_err(Stop::failed)?;
-    let (_a, b) = cards::two()?;
-    let window = b.import(&dmabuf)?;
-    function.map(LMEM, 0, PAGE)?.write(&bytes);
-    check_eq!(window.crc32c(0, PAGE)?, hlrs::crc32c(0, &bytes));
+    let [vf, pf] = [&setting.taken.address, setting.taken.vfs.pf.address()].map(driver::pci);
+    let port = std::fs::canonicalize(&pf)?.join("..");
+    // Tells whether the function was restored; the bit is that of the hardware.
+    let master = || -> Outcome<bool> {
+        let config = std::fs::read(vf.join("config"))?;
+        Ok(config.get(4).is_some_and(|command| command & (1 << 2) != 0))
+    };
+    function.set_master(true).map_err(Stop::failed)?;
+    check!(master()?, "no bus master");
+    let mut log = Log::from_now()?;
+    for (what, file) in [
+        ("the function", vf.join("reset")),
+        ("its PF", pf.join("reset")),
+        ("the bus", port.join("reset_subordinate")),
+    ] {
+        // Two that work, one of them with more than it can do at once, and one that takes its
+        // time.
+        let slow = Slow::commands(setting.taken.vfs.pf.address(), Duration::from_millis(20))?;
+        for n in 0..16 {
+            let _job = native.fill_async(0, PAGE, n)?;
+            let _job = window.fill_async(0, PAGE, n)?;
+            let _job = space.queue.job().fill(BASE, PAGE, n).start()?;
+        }
+        let importer = setting.importers.map(
+            &dmabuf,
+            &setting.peer,
+            Kind::UnmapLate(Duration::from_millis(300)),
+        )?;
+        let start = Instant::now();
+        write(file, "1").map_err(|err| Stop::failed(format!("{what}: {err}")))?;
+        let took = start.elapsed();
+        drop(slow);
+        let state = importer.state()?;
+        check!(state.invalidations > 0, "{what}: not told: {state:?}");
+        check!(!state.mapped, "{what}: the reset did not wait: {state:?}");
+        println!("{what}: {took:?}");
+        let complaints = log.count("does not");
+        check_eq!(complaints, 0, "{what}: messages about importers");
+
+        importer.map().map_err(Stop::failed)?;
+        let _ = native.wait(JOB);
+        let _ = window.wait(JOB);
+        let bytes = random.bytes(PAGE as usize);
+        function.map(LMEM, 0, PAGE)?.write(&bytes);
+        for (whose, window) in [("the PF", &native), ("the other card", &window)] {
+            let sum = window.crc32c(0, PAGE)?;
+            check_eq!(sum, hlrs::crc32c(0, &bytes), "{what}, read by {whose}");
+        }
+        let sum = space.crc(BASE, PAGE)?;
+        check_eq!(sum, hlrs::crc32c(0, &bytes), "{what}, by address");
+        check!(master()?, "{what}: no bus master any more");
+    }
     Ok(())
 }
 
