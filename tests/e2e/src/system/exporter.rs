@@ -20,7 +20,8 @@ use crate::harness::Stop;
 use crate::raw;
 use crate::raw::exporter as sys;
 
-const MODULE: &str = "hlrs_test_exporter";
+/// The module.
+pub const MODULE: &str = "hlrs_test_exporter";
 const NODE: &str = "/dev/hlrs-test-exporter";
 
 /// The BAR through which a function reaches its memory.

@@ -7,6 +7,7 @@ pub mod coredump;
 pub mod driver;
 pub mod exporter;
 pub mod importer;
+pub mod iov;
 pub mod limits;
 pub mod log;
 pub mod machine;

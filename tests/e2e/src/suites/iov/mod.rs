@@ -2,6 +2,7 @@
 //! Memory of virtual functions, used by their physical function where it is.
 
 mod content;
+mod failures;
 mod fallback;
 mod hostile;
 mod lifetime;
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(hostile::tests());
     tests.extend(lifetime::tests());
+    tests.extend(failures::tests());
     tests.extend(random::tests());
     tests
 }
