@@ -15,6 +15,7 @@
 //!   fences, with [`FenceMemory`] where they must not allocate. [`Signalling`] marks the code that
 //!   fences depend on.
 //! - [`FenceCallback`] is a function to be called when a fence signals.
+//! - [`drop_after`] keeps a value until a fence signals.
 //! - [`Chain`] is memory for a link of a timeline.
 //!
 //! # Lifetime model
@@ -49,9 +50,12 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
-    sync::aref::{
-        ARef,
-        AlwaysRefCounted, //
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        rcu, //
     },
     time::Jiffies,
     types::Opaque, //
@@ -62,6 +66,7 @@ use core::ptr::NonNull;
 mod callback;
 mod chain;
 mod driver;
+mod keep;
 mod signalling;
 
 pub use callback::FenceCallback;
@@ -73,6 +78,7 @@ pub use driver::{
     FenceOps,
     UniqueFence, //
 };
+pub use keep::drop_after;
 pub use signalling::Signalling;
 
 /// Longest wait that the C API takes: it counts jiffies in a `signed long`.
@@ -164,6 +170,18 @@ impl Fence {
     pub fn seqno(&self) -> u64 {
         // SAFETY: By the type invariant the fence is initialised. The field never changes.
         unsafe { (*self.as_raw()).seqno }
+    }
+
+    /// Calls `f` with the name of the driver that does the work, which does not mean anything any
+    /// more once the fence is signalled.
+    ///
+    /// `f` must not sleep. May be called in any context. C: `dma_fence_driver_name()`.
+    pub fn with_driver_name<R>(&self, f: impl FnOnce(&CStr) -> R) -> R {
+        let _rcu = rcu::read_lock();
+
+        // SAFETY: By the type invariant the fence is initialised, and `&self` keeps it. The string
+        // is valid as long as the RCU lock is held.
+        f(unsafe { CStr::from_char_ptr(bindings::dma_fence_driver_name(self.as_raw())) })
     }
 
     /// Whether the fence has been signalled.

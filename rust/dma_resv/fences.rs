@@ -4,6 +4,7 @@
 
 use super::{
     DmaResv,
+    Guard,
     Usage, //
 };
 use crate::dma_fence::Fence;
@@ -86,5 +87,39 @@ impl DmaResv {
             }
         }
         Ok(fences)
+    }
+}
+
+impl Guard<'_> {
+    /// A fence of `usage`, or of those before it, that has not signalled and for which `filter` is
+    /// true; [`None`] if there is none.
+    ///
+    /// Does not sleep, does not allocate. C: `dma_resv_for_each_fence()`.
+    pub fn find_pending(
+        &self,
+        usage: Usage,
+        filter: impl Fn(&Fence) -> bool,
+    ) -> Option<ARef<Fence>> {
+        // What `dma_resv_iter_begin()` does. A walk with the lock held takes no references, so that
+        // there is nothing to undo.
+        let mut cursor = bindings::dma_resv_iter {
+            obj: self.resv().as_raw(),
+            usage: usage as u32,
+            ..pin_init::zeroed()
+        };
+
+        // SAFETY: By the type invariants the object is initialised and locked.
+        let mut next = unsafe { bindings::dma_resv_iter_first(&mut cursor) };
+        while let Some(fence) = NonNull::new(next) {
+            // SAFETY: The object holds a reference as long as it is locked.
+            let fence = unsafe { Fence::from_raw(fence.as_ptr()) };
+
+            if !fence.is_signaled() && filter(fence) {
+                return Some(ARef::from(fence));
+            }
+            // SAFETY: As above.
+            next = unsafe { bindings::dma_resv_iter_next(&mut cursor) };
+        }
+        None
     }
 }

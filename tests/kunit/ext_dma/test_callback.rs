@@ -17,7 +17,10 @@ mod tests {
             Arc, //
         },
     };
-    use kernel_ext::dma_fence::*;
+    use kernel_ext::{
+        deferred,
+        dma_fence::*, //
+    };
 
     struct Job;
 
@@ -131,6 +134,35 @@ mod tests {
             check_eq!(calls.load(Relaxed), count);
             check!(Arc::into_unique_or_drop(calls).is_some());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn kept_until_it_signals() -> Result {
+        let unique = pending()?;
+        let (kept, other) = (counter()?, counter()?);
+
+        check!(drop_after::<crate::ExtDmaKunit, _>(&unique, kept.clone()).is_ok());
+        check!(drop_after::<crate::ExtDmaKunit, _>(&unique, other.clone()).is_ok());
+        deferred::flush();
+        let kept = match Arc::into_unique_or_drop(kept.clone()) {
+            Some(_) => return Err(EINVAL),
+            None => kept,
+        };
+        unique.signal(Ok(()));
+        deferred::flush();
+        check!(Arc::into_unique_or_drop(kept).is_some());
+        check!(Arc::into_unique_or_drop(other).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn not_kept_when_it_has_signalled() -> Result {
+        let value = counter()?;
+
+        check!(drop_after::<crate::ExtDmaKunit, _>(&Fence::signaled_stub(), value.clone()).is_ok());
+        // At once.
+        check!(Arc::into_unique_or_drop(value).is_some());
         Ok(())
     }
 }

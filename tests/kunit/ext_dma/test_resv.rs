@@ -233,6 +233,42 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_that_is_pending_is_found() -> Result {
+        let resv = TestResv::new()?;
+        let guard = resv.lock();
+        let fences = [pending()?, pending()?, pending()?];
+        let contexts = [0, 1, 2].map(|n: usize| fences[n].context());
+        let find = |usage, filter: &dyn Fn(u64) -> bool| {
+            guard
+                .find_pending(usage, |fence| filter(fence.context()))
+                .map(|fence| fence.context())
+        };
+
+        check_eq!(find(Usage::Bookkeep, &|_| true), None);
+        guard.reserve_fences(3)?;
+        for (fence, usage) in fences
+            .iter()
+            .zip([Usage::Write, Usage::Read, Usage::Bookkeep])
+        {
+            guard.add_fence(fence, usage)?;
+        }
+        for (n, usage) in [Usage::Write, Usage::Read, Usage::Bookkeep]
+            .into_iter()
+            .enumerate()
+        {
+            for (m, context) in contexts.into_iter().enumerate() {
+                let found = find(usage, &|found| found == context);
+                check_eq!(found, (m <= n).then_some(context));
+            }
+        }
+        let [first, ..] = fences;
+        first.signal(Ok(()));
+        check_eq!(find(Usage::Write, &|_| true), None);
+        check!(find(Usage::Read, &|_| true).is_some());
+        Ok(())
+    }
+
+    #[test]
     fn fences_of_a_timeline_replace_each_other() -> Result {
         let resv = TestResv::new()?;
         let ctx = FenceContext::new(1);
