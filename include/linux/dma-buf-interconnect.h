@@ -570,14 +570,16 @@ void dma_buf_interconnect_buffer_unmap(struct dma_buf_interconnect_buffer *buffe
  * dma_buf_interconnect_revoke() - take a buffer back, in bounded time
  * @dmabuf: the buffer; the caller has a reference
  * @buffer: its state
- * @timeout: the longest time to wait, in jiffies
+ * @timeout: the longest time to wait, in jiffies, from the call on
  * @left: who did not let go. May be NULL.
  *
- * With the reservation lock held, mapping is refused from now on, the
- * importers' mappings are invalidated, and the fences of
- * %DMA_RESV_USAGE_BOOKKEEP are waited for. Then, without the lock, until there
- * is no mapping any more. An attach that is under way at that moment is not
- * notified; it fails at its first map.
+ * With the reservation lock held, mapping is refused from now on, and the
+ * importers' mappings are invalidated. Then, without the lock, the fences of
+ * %DMA_RESV_USAGE_BOOKKEEP are waited for, and until there is no mapping any
+ * more. Both waits end at @timeout. What can take longer is what is not a wait
+ * of this function: for the lock, if somebody holds it, and inside
+ * &dma_buf_attach_ops.invalidate_mappings. An attach that is under way at that
+ * moment is not notified; it fails at its first map.
  *
  * The buffer stays revoked until dma_buf_interconnect_restore(), whatever this
  * returns, and this may be called again, to wait longer. If importers keep

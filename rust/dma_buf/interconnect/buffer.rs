@@ -18,7 +18,12 @@ use kernel::{
         Relaxed,
         Release, //
     },
-    time::Jiffies,
+    time::{
+        msecs_to_jiffies,
+        Instant,
+        Jiffies,
+        Monotonic, //
+    },
     types::Opaque,
     warn_on, //
 };
@@ -131,25 +136,33 @@ impl BufferState {
     }
 
     /// Takes the buffer back: refuses new mappings, tells the importers, waits for the fences and
-    /// then for the mappings, for at most `timeout` jiffies in all.
+    /// then for the mappings, for at most `timeout` jiffies in all, but for what the lock and the
+    /// importers take who are told.
     ///
     /// Sleeps; takes the reservation lock. `dma_buf` must be the buffer that this belongs to; the
     /// Rust side checks that in [`revoke`](super::revoke).
     pub(super) fn revoke(&self, dma_buf: &DmaBuf, timeout: Jiffies) -> Result<(), Left> {
-        let timeout = timeout.min(MAX_TIMEOUT);
-        let (fences, left) = {
-            let mut guard = dma_buf.resv().lock();
+        let start = Instant::<Monotonic>::now();
+        let left = || {
+            let gone = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
 
-            // SAFETY: Protected by the lock.
-            unsafe { (*self.as_raw()).revoked = true };
-            // The guard is that of the buffer.
-            let _ = dma_buf.invalidate_mappings(&mut guard);
-
-            match guard.wait(Usage::Bookkeep, false, timeout) {
-                Ok(left) => (false, left),
-                Err(_) => (true, 0),
-            }
+            timeout
+                .min(MAX_TIMEOUT)
+                .saturating_sub(msecs_to_jiffies(gone))
         };
+        let mut guard = dma_buf.resv().lock();
+
+        // SAFETY: Protected by the lock.
+        unsafe { (*self.as_raw()).revoked = true };
+        // The guard is that of the buffer.
+        let _ = dma_buf.invalidate_mappings(&mut guard);
+        drop(guard);
+
+        // Who has no mapping adds no fence, and those who have one may need the lock.
+        let fences = dma_buf
+            .resv()
+            .wait_timeout(Usage::Bookkeep, false, left())
+            .is_err();
 
         // Nobody can map any more, so that the number only falls.
         //
@@ -159,7 +172,7 @@ impl BufferState {
             ext_bindings::wait_until_zero(
                 &raw mut (*self.as_raw()).wait,
                 &raw mut (*self.as_raw()).mappings,
-                left as isize,
+                left() as isize,
             )
         };
 
