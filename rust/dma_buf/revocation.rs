@@ -35,14 +35,19 @@ impl Deadline {
     }
 
     /// What is left, milliseconds.
-    fn left_ms(&self) -> u32 {
+    pub fn left_ms(&self) -> u32 {
         let gone = u32::try_from(self.start.elapsed().as_millis()).unwrap_or(u32::MAX);
 
         self.ms.saturating_sub(gone)
     }
 
+    /// Whether nothing is left.
+    pub fn is_over(&self) -> bool {
+        self.left_ms() == 0
+    }
+
     /// What is left, at least one jiffy.
-    fn left_jiffies(&self) -> Jiffies {
+    pub fn left_jiffies(&self) -> Jiffies {
         msecs_to_jiffies(self.left_ms().max(1))
     }
 }
@@ -53,7 +58,7 @@ impl DmaBuf {
     /// The exporter has seen to it that nobody maps anew, and has called
     /// [`DmaBuf::invalidate_mappings`]. `counts` says for which fences to wait, of all that there are
     /// ([`Usage::Bookkeep`]), and `mappings` how many mappings are left. The reservation lock must not be
-    /// held. Sleeps.
+    /// held: it is taken to find the fences, and not while they are waited for. Sleeps.
     ///
     /// # Errors
     ///
@@ -64,18 +69,13 @@ impl DmaBuf {
         mappings: impl Fn() -> u32,
         deadline: &Deadline,
     ) -> Result {
-        let resv = self.resv();
+        let pending = || self.resv().lock().find_pending(Usage::Bookkeep, &counts);
 
-        match resv.fences(Usage::Bookkeep, counts) {
-            Ok(fences) => {
-                for fence in fences {
-                    fence.wait_timeout(false, deadline.left_jiffies())?;
-                }
-            }
-            // Without the memory for a list, for all.
-            Err(_) => {
-                resv.wait_timeout(Usage::Bookkeep, false, deadline.left_jiffies())?;
-            }
+        // Not as a condition, which would keep the lock.
+        let mut next = pending();
+        while let Some(fence) = next {
+            fence.wait_timeout(false, deadline.left_jiffies())?;
+            next = pending();
         }
 
         read_poll_timeout(

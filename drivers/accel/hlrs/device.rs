@@ -25,6 +25,7 @@ use kernel::{
     },
 };
 use kernel_ext::{
+    dma_fence::Fence,
     drm::{
         self,
         gem::IoWindow, //
@@ -138,6 +139,11 @@ impl DeviceData {
             reset_done <- new_condvar!("hlrs::DeviceData::reset_done"),
             tables_away <- new_mutex!(false, "hlrs::DeviceData::tables_away"),
         })
+    }
+
+    /// Whether `fence` is that of a job of this device, of whatever driver. Sleeps.
+    pub(crate) fn is_own(&self, fence: &Fence) -> bool {
+        self.engines.timelines().has(fence)
     }
 
     /// Calls `f`, which allocates LMEM, and once more if it fails for want of room: what has just

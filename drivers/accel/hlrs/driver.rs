@@ -188,7 +188,12 @@ impl pci::Driver for Hlrs {
 
             let nic_events = nic::events()?;
             let contexts = Contexts::new(hw.clone())?;
-            let engines = Engines::new(pdev.as_ref(), hw.clone(), crate::job_timeout_ms())?;
+            let engines = Engines::new(
+                pdev.as_ref(),
+                hw.clone(),
+                queue.fence_context(),
+                crate::job_timeout_ms(),
+            )?;
             let stop_engines = ScopeGuard::new(|| engines.shutdown());
 
             let sharing = Sharing::new(window)?;

@@ -6,17 +6,23 @@
 //! - [`work`]: what a job asks of an engine.
 //! - [`engines`], [`engine`]: the hardware queues, completion, faults, time-outs, resets.
 //! - [`turns`]: whose turn it is.
+//! - [`timelines`]: whose fences are those of the device.
 //! - [`crash`]: what is kept of a job that failed.
 
 mod crash;
 mod engine;
 mod engines;
 mod queue;
+mod timelines;
 mod turns;
 mod work;
 
 pub(crate) use self::engines::Engines;
 pub(crate) use self::queue::Queue;
+pub(crate) use self::timelines::{
+    Timeline,
+    Timelines, //
+};
 pub(crate) use self::turns::Turn;
 
 /// Most commands of a job.

@@ -47,6 +47,7 @@ use super::{
         Reporter, //
     },
     engine::Engine,
+    timelines::Timelines,
     turns::Turns,
     work::Work,
     Queue, //
@@ -89,6 +90,7 @@ pub(crate) struct Engines {
     hw: Arc<Hw>,
     /// How long work may take.
     timeout: Delta,
+    timelines: Arc<Timelines>,
     #[pin]
     state: Mutex<State>,
     #[pin]
@@ -98,8 +100,14 @@ pub(crate) struct Engines {
 impl Engines {
     /// Allocates and starts the hardware queues. Sleeps.
     ///
-    /// Work that takes longer than `timeout_ms` fails. Fails with `ENOMEM`, `ETIMEDOUT`, `ENODEV`.
-    pub(crate) fn new(dev: &Device<Bound>, hw: Arc<Hw>, timeout_ms: u32) -> Result<Arc<Self>> {
+    /// Work that takes longer than `timeout_ms` fails. `kernel_fences` is the context of the fences of
+    /// the kernel's own queue. Fails with `ENOMEM`, `ETIMEDOUT`, `ENODEV`.
+    pub(crate) fn new(
+        dev: &Device<Bound>,
+        hw: Arc<Hw>,
+        kernel_fences: u64,
+        timeout_ms: u32,
+    ) -> Result<Arc<Self>> {
         let mut engines = KVec::with_capacity(INDICES.len(), GFP_KERNEL)?;
         for index in INDICES {
             engines.push(Engine::new(dev, &hw, index)?, GFP_KERNEL)?;
@@ -112,15 +120,21 @@ impl Engines {
         };
         let reporter = Reporter::new(dev)?;
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 dev: dev.into(),
                 hw,
                 timeout: Delta::from_millis(i64::from(timeout_ms)),
+                timelines: Timelines::new(kernel_fences)?,
                 state <- new_mutex!(state, "hlrs::Engines"),
                 reporter <- new_delayed_task!(reporter, "hlrs_crash"),
-            }),
+            }? Error),
             GFP_KERNEL,
         )
+    }
+
+    /// Whose fences are those of the device.
+    pub(crate) fn timelines(&self) -> &Arc<Timelines> {
+        &self.timelines
     }
 
     /// Makes room for the work of one more queue. Sleeps (allocates). Fails with `ENOMEM`.

@@ -55,6 +55,7 @@ use kernel_ext::{
 use super::{
     crash::Crash,
     engines::Engines,
+    timelines::Timeline,
     turns::Turn,
     work::{
         EngineFence,
@@ -93,6 +94,8 @@ pub(crate) struct Queue {
     /// Whether jobs that have not begun are not going to.
     closed: AtomicBool,
     entity: Entity<Jobs>,
+    /// That of the jobs. They hold the queue until their fences have signalled.
+    _timeline: Timeline,
     #[pin]
     crash: Mutex<Option<KBox<Crash>>>,
 }
@@ -120,6 +123,8 @@ impl Queue {
         let used = kernel::types::ScopeGuard::new(|| vm.remove_queue());
         dev.engines.add_seat()?;
         let seat = kernel::types::ScopeGuard::new(|| dev.engines.remove_seat());
+        let entity = Entity::new(&scheduler, Priority::Normal)?;
+        let timeline = dev.engines.timelines().add(entity.fence_context())?;
         let queue = Arc::pin_init(
             try_pin_init!(Self {
                 id,
@@ -129,7 +134,8 @@ impl Queue {
                 fences: FenceContext::new(1),
                 pending: AtomicU32::new(0),
                 closed: AtomicBool::new(false),
-                entity: Entity::new(&scheduler, Priority::Normal)?,
+                entity,
+                _timeline: timeline,
                 crash <- new_mutex!(Some(Crash::new()?), "hlrs::Queue::crash"),
             }? Error),
             GFP_KERNEL,

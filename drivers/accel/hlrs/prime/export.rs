@@ -33,6 +33,7 @@ use kernel::{
 use kernel_ext::{
     dma_buf::{
         interconnect::ExporterOps,
+        Deadline,
         DmaBuf,
         ExportedAttachment,
         Exporter,
@@ -179,10 +180,10 @@ impl Export {
         self.own_imports.as_ref().ok_or(ENOMEM)?.add(buffer)
     }
 
-    /// Takes what was made of it on its own device out of address spaces. Sleeps.
-    pub(super) fn evict_own_imports(&self, guard: &Guard<'_>) {
+    /// Takes what was made of it on its own device out of address spaces, by `deadline`. Sleeps.
+    pub(super) fn evict_own_imports(&self, deadline: &Deadline) {
         if let Some(imports) = self.own_imports.as_ref() {
-            imports.evict(guard);
+            imports.evict(self.buffer.dev(), self.buffer.resv(), deadline);
         }
     }
 

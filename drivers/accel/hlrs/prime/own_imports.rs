@@ -8,18 +8,19 @@
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::Mutex,
-    time::msecs_to_jiffies, //
+    sync::Mutex, //
 };
 use kernel_ext::{
+    dma_buf::Deadline,
     dma_resv::{
-        Guard,
+        DmaResv,
         Usage, //
     },
     drm::gem::WeakRef, //
 };
 
 use crate::{
+    device::HlrsDevice,
     gem::{
         Buffer,
         BufferData, //
@@ -51,19 +52,36 @@ impl OwnImports {
         Ok(())
     }
 
-    /// Takes the buffers out of address spaces. `guard` is theirs, and that of the export.
+    /// Takes the buffers out of address spaces. `resv` is theirs, and that of the export, of which
+    /// there are no mappings any more to be had.
     ///
-    /// Jobs that use them are waited for, no longer than importers get. Sleeps.
-    pub(super) fn evict(&self, guard: &Guard<'_>) {
-        let buffers = self.buffers.lock();
-
-        if buffers.iter().any(WeakRef::is_alive) {
-            // A job that takes longer faults.
-            let timeout = msecs_to_jiffies(crate::revoke_timeout_ms());
-            let _ = guard.wait(Usage::Bookkeep, false, timeout);
+    /// Jobs that use them are waited for, without the lock. Those that take longer than until
+    /// `deadline` fault. Sleeps.
+    pub(super) fn evict(&self, dev: &HlrsDevice, resv: &DmaResv, deadline: &Deadline) {
+        if !self.buffers.lock().iter().any(WeakRef::is_alive) {
+            return;
         }
-        for buffer in buffers.iter() {
-            vm::evict_weak(buffer, guard);
+
+        // There are no more of them from here on.
+        let guard = resv.lock();
+        for buffer in self.buffers.lock().iter() {
+            vm::expire_weak(buffer, &guard);
+        }
+        drop(guard);
+
+        loop {
+            let guard = resv.lock();
+            let pending = guard.find_pending(Usage::Bookkeep, |fence| dev.is_own(fence));
+
+            if let Some(fence) = pending.filter(|_| !deadline.is_over()) {
+                drop(guard);
+                let _ = fence.wait_timeout(false, deadline.left_jiffies());
+                continue;
+            }
+            for buffer in self.buffers.lock().iter() {
+                vm::evict_weak(buffer, &guard);
+            }
+            return;
         }
     }
 }

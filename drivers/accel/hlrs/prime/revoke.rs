@@ -103,30 +103,34 @@ fn exports_of<'a>(
 
 /// Invalidates the mappings of the selected exports and waits until they are gone.
 ///
-/// The reason why nobody can map anew has been set. Calls `stuck` for those that are left when the
-/// time is up, and fails with `ETIMEDOUT` if one of them is of LMEM.
+/// The reason why nobody can map anew has been set. All of it together takes no longer than
+/// importers may take, but for a lock that somebody else has, and for what an importer does while
+/// it is told. Calls `stuck` for those that are left when the time is up, and fails with
+/// `ETIMEDOUT` if one of them is of LMEM.
 fn take_back(
     dev: &HlrsDevice,
     select: impl Fn(&Export) -> bool,
     stuck: impl Fn(&Export),
 ) -> Result {
+    let deadline = Deadline::new(crate::revoke_timeout_ms());
+
     for dma_buf in exports_of(dev, &select) {
         let mut guard = dma_buf.resv().lock();
         // The guard is that of the dma-buf, so that this does not fail.
         let _ = dma_buf.invalidate_mappings(&mut guard);
-        if let Some(export) = dma_buf.exported_by::<Export>() {
-            export.evict_own_imports(&guard);
-        }
         drop(guard);
 
         if let Some(export) = dma_buf.exported_by::<Export>() {
             export.buffer().backing.unmap_cpu(export.buffer());
         }
     }
+    for dma_buf in exports_of(dev, &select) {
+        if let Some(export) = dma_buf.exported_by::<Export>() {
+            export.evict_own_imports(&deadline);
+        }
+    }
 
-    let deadline = Deadline::new(crate::revoke_timeout_ms());
     let mut result = Ok(());
-
     for dma_buf in exports_of(dev, &select) {
         let Some(export) = dma_buf.exported_by::<Export>() else {
             continue;
@@ -134,12 +138,8 @@ fn take_back(
 
         // Importers of system memory have its pages, which nobody else gets anyway.
         // Jobs of this device are nobody else's: they may go on, or have been ended before.
-        let own = dev.queue.fence_context();
-        let waited = dma_buf.wait_for_importers(
-            |fence| fence.context() != own,
-            || export.mappings(),
-            &deadline,
-        );
+        let waited =
+            dma_buf.wait_for_importers(|fence| !dev.is_own(fence), || export.mappings(), &deadline);
         if waited.is_err() && export.is_lmem() {
             report(dev, &dma_buf, export);
             stuck(export);

@@ -17,15 +17,24 @@ use kernel_ext::{
 };
 
 use super::activity::Mark;
+use crate::exec::Timeline;
 
 /// Accesses for which there is room when there are none.
 const MIN_ROOM: usize = 8;
+
+/// One access.
+struct Access {
+    number: Mark,
+    fence: ARef<Fence>,
+    /// That of the fence.
+    _timeline: Timeline,
+}
 
 struct State {
     /// No more are taken.
     refused: bool,
     /// Those that are not over, with their numbers.
-    pending: KVec<(Mark, ARef<Fence>)>,
+    pending: KVec<Access>,
 }
 
 /// Accesses that are not over.
@@ -66,7 +75,7 @@ impl Accesses {
             if state.refused {
                 return Err(ESTALE);
             }
-            state.pending.retain(|(_, fence)| !fence.is_signaled());
+            state.pending.retain(|access| !access.fence.is_signaled());
             if room.capacity() > state.pending.capacity() {
                 // Into the larger vector; the other is freed when the lock is not held any more.
                 core::mem::swap(&mut state.pending, &mut room);
@@ -84,15 +93,20 @@ impl Accesses {
         }
     }
 
-    /// Adds one that is over when `fence` is signalled. Sleeps.
+    /// Adds one that is over when `fence` is signalled, which is of `timeline`. Sleeps.
     ///
     /// Fails with `EINVAL` if there is no room, which was to be reserved.
-    pub(super) fn add(&self, number: Mark, fence: &Fence) -> Result {
-        let mut state = self.state.lock();
+    pub(super) fn add(&self, number: Mark, fence: &Fence, timeline: Timeline) -> Result {
+        let access = Access {
+            number,
+            fence: fence.into(),
+            _timeline: timeline,
+        };
 
-        state
+        self.state
+            .lock()
             .pending
-            .push_within_capacity((number, fence.into()))
+            .push_within_capacity(access)
             .map_err(|_| EINVAL)
     }
 
@@ -108,7 +122,7 @@ impl Accesses {
             .lock()
             .pending
             .iter()
-            .all(|(number, fence)| *number > mark || fence.is_signaled())
+            .all(|access| access.number > mark || access.fence.is_signaled())
     }
 
     /// Waits for all that there are, for at most `timeout` jiffies. Sleeps.
@@ -123,7 +137,9 @@ impl Accesses {
                 .lock()
                 .pending
                 .iter()
-                .find_map(|(_, fence)| (!fence.is_signaled()).then(|| fence.clone()));
+                .map(|access| &access.fence)
+                .find(|fence| !fence.is_signaled())
+                .cloned();
             let Some(fence) = next else {
                 return;
             };

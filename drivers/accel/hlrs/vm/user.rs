@@ -192,7 +192,7 @@ impl Vms for DeviceVms {
     }
 
     fn access(&self, users: &[&dyn VmUser], fence: &Fence) -> Result {
-        let _bound = self.0.enter().ok_or(ENODEV)?;
+        let bound = self.0.enter().ok_or(ENODEV)?;
         let mut vms = KVec::with_capacity(users.len(), GFP_KERNEL)?;
         for user in users {
             let user = user.as_any().downcast_ref::<Registered>().ok_or(EINVAL)?;
@@ -228,12 +228,16 @@ impl Vms for DeviceVms {
 
         // Revoking waits for what is noted here. It takes the reservation lock to begin: from here to
         // the end no VM can be revoked, and all note the access or none.
+        let mut timelines = KVec::with_capacity(vms.len(), GFP_KERNEL)?;
         for vm in &vms {
             vm.check_usable().map_err(|_| ESTALE)?;
             vm.space().accesses().reserve(vms.len())?;
+            timelines.push(bound.engines.timelines().add(fence.context())?, GFP_KERNEL)?;
         }
-        for vm in &vms {
-            vm.space().accesses().add(vm.activity().count(), fence)?;
+        for (vm, timeline) in vms.iter().zip(timelines) {
+            let number = vm.activity().count();
+
+            vm.space().accesses().add(number, fence, timeline)?;
         }
         // There is room, as was just seen to.
         locked.add_fence(fence, |_| Some(Usage::Bookkeep))

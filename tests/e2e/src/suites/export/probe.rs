@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Asking who could import, and how much a file may export.
 
+use std::time::Duration;
+use std::time::Instant;
+
+use hlrs::Access;
 use hlrs::Importers;
 
 use super::PAGE;
@@ -10,13 +14,19 @@ use crate::check_eq;
 use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
+use crate::harness::Stop;
 use crate::harness::Test;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::descriptors;
 use crate::system::driver;
+use crate::system::importer;
+use crate::system::importer::Kind;
+use crate::system::importer::Usage;
+use crate::system::space::Space;
 use crate::system::vfs::Vfs;
 use crate::system::wait_until;
+use crate::system::JOB;
 use crate::system::MIB;
 use crate::system::REACTION;
 use crate::tests;
@@ -162,9 +172,79 @@ fn exported_bytes_in_fdinfo(_: &Context) -> Outcome {
 
 /// Both at once, since reloading the module takes longer than all the rest.
 fn other_module_parameters(_: &Context) -> Outcome {
-    let _loaded = driver::Parameters::load(&["export_limit_mib=4", "pinned_importers=own"])?;
+    let _loaded = driver::Parameters::load(&[
+        "export_limit_mib=4",
+        "pinned_importers=own",
+        "revoke_timeout_ms=300",
+    ])?;
     the_export_limit()?;
+    the_time_for_importers()?;
     super::own::pinned_importers()
+}
+
+/// Where a test maps buffers.
+const BASE: u64 = 1 << 40;
+
+/// Timers of the kernel can be early by the length of a tick.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What `revoke_timeout_ms` was set to.
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// All importers together have it, those on the own device included.
+fn the_time_for_importers() -> Outcome {
+    let (a, _) = cards::two()?;
+    let nodes = cards::nodes()?;
+    let importers = importer::Importers::open()?;
+    let buffer = Place::Visible.create(&a, MIB)?;
+    let exports = (0..8)
+        .map(|n| buffer.dma_buf().range(n * PAGE, PAGE).create())
+        .collect::<hlrs::Result<Vec<_>>>()?;
+    let _users = exports
+        .iter()
+        .map(|dmabuf| importers.map(dmabuf, &nodes[1].address, Kind::NeverUnmap))
+        .collect::<Outcome<Vec<_>>>()?;
+    takes_the_time("importers that stay", || {
+        check_errno!(buffer.revoke(), TIMEDOUT);
+        Ok(())
+    })?;
+
+    // Jobs on what has come back to its device are waited for as long, and fault then.
+    let slow = Place::Visible.create(&a, MIB)?;
+    let slow_dmabuf = slow.dma_buf().create()?;
+    let work = importers.map(&slow_dmabuf, &nodes[1].address, Kind::Dynamic)?;
+    work.fence(Duration::from_secs(20), Usage::Write)?;
+    let event = a.syncobj()?;
+    event.import_sync_file(&slow_dmabuf.export_sync_file(Access::Read)?)?;
+    let space = Space::new(&a)?;
+    let buffer = Place::Visible.create(&a, MIB)?;
+    let exports = (0..8)
+        .map(|n| buffer.dma_buf().range(n * PAGE, PAGE).create())
+        .collect::<hlrs::Result<Vec<_>>>()?;
+    for (n, dmabuf) in (0..).zip(&exports) {
+        space.vm.map(BASE + n * PAGE, &a.import(dmabuf)?)?;
+    }
+    let job = space
+        .queue
+        .job()
+        .fill(BASE, PAGE, 1)
+        .wait_for(&event)
+        .start()?;
+    takes_the_time("own jobs", || Ok(buffer.revoke()?))?;
+    work.signal().map_err(Stop::failed)?;
+    check!(job.wait(JOB).is_err(), "a job on what was taken away");
+    Ok(())
+}
+
+fn takes_the_time(what: &str, revoke: impl FnOnce() -> Outcome) -> Outcome {
+    let start = Instant::now();
+    revoke()?;
+    let took = start.elapsed();
+    check!(
+        took + TICK >= TIMEOUT && took < 5 * TIMEOUT,
+        "{what}: the revoke took {took:?}"
+    );
+    Ok(())
 }
 
 fn the_export_limit() -> Outcome {

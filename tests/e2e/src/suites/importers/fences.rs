@@ -2,6 +2,9 @@
 //! Who waits for the fences of importers.
 
 use std::time::Duration;
+use std::time::Instant;
+
+use hlrs::Access;
 
 use super::Pair;
 use super::BOUND;
@@ -14,14 +17,21 @@ use crate::harness::Outcome;
 use crate::harness::Stop;
 use crate::suites::reset::reset;
 use crate::system::cards;
+use crate::system::cards::Place;
 use crate::system::driver;
 use crate::system::driver::Unbound;
 use crate::system::importer::Kind;
 use crate::system::importer::Usage;
+use crate::system::log::Log;
+use crate::system::space::Space;
+use crate::system::JOB;
 use crate::system::MIB;
 
 /// A job that takes long enough to be noticed, and less than the driver waits.
 const SHORT: Duration = Duration::from_millis(1200);
+
+/// How long the driver waits for importers.
+const QUICK: Duration = Duration::from_secs(2);
 
 /// The exporter's jobs obey the rules of the reservation object.
 pub fn jobs_wait_for_fences_by_their_usage(_: &Context) -> Outcome {
@@ -116,6 +126,54 @@ pub fn an_importer_unmaps_after_its_fences(_: &Context) -> Outcome {
         );
         importer.map().map_err(Stop::failed)?;
         cards::holds_pattern("the buffer", &buffer, 0x5555)?;
+    }
+    Ok(())
+}
+
+/// The exporter's own work is nobody else's, also by its queues and in its VMs:
+/// who takes a buffer back neither waits for it nor takes it for an importer's.
+pub fn jobs_of_the_exporter_are_not_waited_for(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    // What the jobs wait for has to do with the other device only.
+    let slow = Place::Visible.create(&pair.importer.open()?, MIB)?;
+    let slow_dmabuf = slow.export()?;
+    let importer = pair
+        .importers
+        .map(&slow_dmabuf, &pair.exporter.address, Kind::Dynamic)?;
+    importer.fence(LONG, Usage::Write)?;
+    let event = pair.device.syncobj()?;
+    event.import_sync_file(&slow_dmabuf.export_sync_file(Access::Read)?)?;
+
+    let (buffer, _dmabuf) = pair.shared(MIB)?;
+    let space = Space::new(&pair.device)?;
+    space.vm.map(1 << 40, &buffer)?;
+    let queues = [space.vm.queue()?, space.vm.queue()?];
+    let jobs = queues
+        .iter()
+        .map(|queue| queue.job().fill(1 << 40, MIB, 1).wait_for(&event).start())
+        .collect::<hlrs::Result<Vec<_>>>()?;
+
+    let mut log = Log::from_now()?;
+    for (what, take_back) in [
+        (
+            "a revoke",
+            &(|| Ok(buffer.revoke()?)) as &dyn Fn() -> Outcome,
+        ),
+        ("a reset", &|| reset(&pair.exporter.address)),
+    ] {
+        let start = Instant::now();
+        take_back()?;
+        let took = start.elapsed();
+        check!(took < QUICK, "{what} took {took:?}");
+        check_eq!(log.count("set aside"), 0, "importers that {what} blames");
+        for job in &jobs {
+            check!(!job.is_done()?, "a job was done before what it waits for");
+        }
+    }
+    buffer.undo_revoke()?;
+    importer.signal().map_err(Stop::failed)?;
+    for job in jobs {
+        job.wait(JOB)?;
     }
     Ok(())
 }
