@@ -4,7 +4,8 @@
 //!
 //! An operation becomes one job, or several if its buffers are in many pieces. The last fence is
 //! what others wait for; the queue runs jobs in order. Fences go into the buffers' reservation
-//! objects, and those of other devices that are there are waited for first.
+//! objects. Those of other devices that are there have to signal first: as long as they have not,
+//! operations fail with an [`Obstacle`], for [`when_clear`].
 
 use core::ops::Range;
 
@@ -34,6 +35,7 @@ use crate::{
         Buffer,
         Segment, //
     },
+    prime,
     queue::{
         Address,
         Command,
@@ -45,10 +47,16 @@ use crate::{
 };
 
 mod kernel_jobs;
+mod obstacle;
 
 pub(crate) use self::kernel_jobs::{
     copy_lmem,
     zero_lmem, //
+};
+pub(crate) use self::obstacle::{
+    check_idle,
+    when_clear,
+    Obstacle, //
 };
 
 /// Most bytes of one operation, and of one command.
@@ -97,10 +105,23 @@ impl Target {
             && other_offset + other.range.start < offset + self.range.end
     }
 
-    fn segments(&self, dev: &BoundDevice<'_>, guard: &mut Guard<'_>) -> Result<KVVec<Segment>> {
+    /// Where the range is. Fails with the jobs whose mapping the exporter wants back, too.
+    fn segments(
+        &self,
+        dev: &BoundDevice<'_>,
+        guard: &mut Guard<'_>,
+    ) -> Result<KVVec<Segment>, Obstacle> {
         self.buffer
             .backing
             .segments(dev, &self.buffer, guard, self.range.start, self.len())
+            .map_err(|e| match e {
+                prime::STALE => Obstacle::Work(
+                    guard
+                        .find_pending(Usage::Bookkeep, |fence| dev.is_own(fence))
+                        .unwrap_or_else(Fence::signaled_stub),
+                ),
+                e => e.into(),
+            })
     }
 
     /// Fails with `EACCES` unless the engine may read the buffer.
@@ -119,14 +140,16 @@ impl Target {
         Err(EACCES)
     }
 
-    /// Waits for the fences of others that an access has to wait for; ours are in order anyway.
-    fn wait_for_others(&self, dev: &BoundDevice<'_>, guard: &Guard<'_>, usage: Usage) -> Result {
+    /// Finds the work of others that an access has to wait for; ours is in order anyway.
+    fn check_others(
+        &self,
+        dev: &BoundDevice<'_>,
+        guard: &Guard<'_>,
+        usage: Usage,
+    ) -> Result<(), Obstacle> {
         let context = dev.queue.fence_context();
 
-        for fence in guard.resv().fences(usage, |f| f.context() != context)? {
-            fence.wait_timeout(true, dma_fence::MAX_TIMEOUT)?;
-        }
-        Ok(())
+        check_idle(guard, usage, |fence| fence.context() != context)
     }
 }
 
@@ -236,15 +259,15 @@ pub(crate) fn copy(
     client: &Arc<Client>,
     src: &Target,
     dst: &Target,
-) -> Result<Submitted> {
+) -> Result<Submitted, Obstacle> {
     if src.len() != dst.len() {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     src.check_readable()?;
     dst.check_writable()?;
 
     if src.overlaps(dst) {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
 
     let (src_resv, dst_resv) = (src.buffer.resv(), dst.buffer.resv());
@@ -300,9 +323,9 @@ fn copy_locked(
     src: &Target,
     dst: &Target,
     mut guards: Guards<'_, '_>,
-) -> Result<Submitted> {
-    src.wait_for_others(dev, guards.src(), Usage::dependencies_of(false))?;
-    dst.wait_for_others(dev, guards.dst(), Usage::dependencies_of(true))?;
+) -> Result<Submitted, Obstacle> {
+    src.check_others(dev, guards.src(), Usage::dependencies_of(false))?;
+    dst.check_others(dev, guards.dst(), Usage::dependencies_of(true))?;
 
     let src_segments = src.segments(dev, guards.src())?;
     let dst_segments = dst.segments(dev, guards.dst())?;
@@ -322,6 +345,7 @@ fn copy_locked(
         },
         |fence| guards.publish(fence),
     )
+    .map_err(Obstacle::from)
 }
 
 /// Fills `dst` with the eight bytes of `pattern`, laid down from the start of the range.
@@ -332,32 +356,34 @@ pub(crate) fn fill(
     client: &Arc<Client>,
     dst: &Target,
     pattern: u64,
-) -> Result<Submitted> {
+) -> Result<Submitted, Obstacle> {
     dst.check_writable()?;
 
     let mut guard = dst.buffer.resv().lock_interruptible()?;
-    dst.wait_for_others(dev, &guard, Usage::dependencies_of(true))?;
+    dst.check_others(dev, &guard, Usage::dependencies_of(true))?;
     let segments = dst.segments(dev, &mut guard)?;
     guard.reserve_fences(1)?;
 
-    Batch::new(&dev.queue, Some(client), None, Some(&dst.buffer))?.finish(
-        |batch| {
-            let mut done = 0u64;
+    Batch::new(&dev.queue, Some(client), None, Some(&dst.buffer))?
+        .finish(
+            |batch| {
+                let mut done = 0u64;
 
-            for segment in &segments {
-                // A segment need not begin where the pattern does.
-                // CAST: Less than 64.
-                let turned = pattern.rotate_right((done % 8 * 8) as u32);
+                for segment in &segments {
+                    // A segment need not begin where the pattern does.
+                    // CAST: Less than 64.
+                    let turned = pattern.rotate_right((done % 8 * 8) as u32);
 
-                for_each_piece(segment, |address, len| {
-                    batch.add(Command::fill(address, len, turned))
-                })?;
-                done += segment.len;
-            }
-            Ok(())
-        },
-        |fence| guard.add_fence(fence, Usage::Write),
-    )
+                    for_each_piece(segment, |address, len| {
+                        batch.add(Command::fill(address, len, turned))
+                    })?;
+                    done += segment.len;
+                }
+                Ok(())
+            },
+            |fence| guard.add_fence(fence, Usage::Write),
+        )
+        .map_err(Obstacle::from)
 }
 
 /// Computes the CRC-32C of `src`, as if it followed data with the checksum `initial`.
@@ -368,11 +394,11 @@ pub(crate) fn crc32c(
     client: &Arc<Client>,
     src: &Target,
     initial: u32,
-) -> Result<u32> {
+) -> Result<u32, Obstacle> {
     src.check_readable()?;
 
     let mut guard = src.buffer.resv().lock_interruptible()?;
-    src.wait_for_others(dev, &guard, Usage::dependencies_of(false))?;
+    src.check_others(dev, &guard, Usage::dependencies_of(false))?;
     let segments = src.segments(dev, &mut guard)?;
     guard.reserve_fences(1)?;
 
@@ -406,7 +432,7 @@ pub(crate) fn crc32c(
     }
 
     drop(guard);
-    submitted.ok_or(EINVAL)?.wait()
+    Ok(submitted.ok_or(EINVAL)?.wait()?)
 }
 
 /// Submits a job that never ends by itself; the time-out ends it. For tests. Sleeps.

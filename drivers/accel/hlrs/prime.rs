@@ -8,6 +8,7 @@
 //! - [`interconnect`]: what the PF gets of memory of its VFs.
 //! - [`import`]: memory of others; [`peer`]: its mapping; [`native`]: that of a VF's memory on its
 //!   PF; [`path`]: which way it is used.
+//! - [`stale`]: a mapping that the exporter wants back.
 //! - [`imports`]: what a device has imported.
 //! - [`own_imports`]: exports that came back to their device.
 //! - [`state`]: what a device has exported, and whether importers get mappings of it.
@@ -30,6 +31,7 @@ mod peer;
 mod report;
 mod request;
 mod revoke;
+mod stale;
 mod state;
 
 pub(crate) use self::access::Access;
@@ -62,6 +64,11 @@ pub(crate) use self::revoke::{
     revoke,
     revoke_all,
     suspend_all, //
+};
+pub(crate) use self::stale::{
+    while_stale,
+    Patience,
+    STALE, //
 };
 pub(crate) use self::state::{
     Exports,

@@ -68,6 +68,10 @@ use crate::{
         JobCount, //
     },
     device::BoundDevice,
+    prime::{
+        self,
+        Patience, //
+    },
     queue::Command,
     sync::Syncs,
     vm::{
@@ -203,33 +207,39 @@ impl Queue {
             .map_err(plain)?;
 
         let space: &GpuVm = self.vm.space();
-        let mut exec = pin!(Exec::new(Interruptible::Yes));
-        let mut locked = exec
-            .as_mut()
-            .lock(|locking| locking.lock_vm_objects(space))
-            .map_err(plain)?;
+        let patience = Patience::new(space.dev());
+        loop {
+            let mut exec = pin!(Exec::new(Interruptible::Yes));
+            let mut locked = exec
+                .as_mut()
+                .lock(|locking| locking.lock_vm_objects(space))
+                .map_err(plain)?;
 
-        locked.validate(space).map_err(|e| {
-            if e == EINTR || e == ERESTARTSYS || e == ENOMEM {
-                (e, None)
-            } else {
-                (EFAULT, self.vm.space().take_lost())
+            match locked.validate(space) {
+                Ok(()) => {}
+                Err(e) if e == prime::STALE => {
+                    drop(locked);
+                    patience.wait().map_err(plain)?;
+                    continue;
+                }
+                Err(e) if e == EINTR || e == ERESTARTSYS || e == ENOMEM => return Err(plain(e)),
+                Err(_) => return Err((EFAULT, space.take_lost())),
             }
-        })?;
-        locked.reserve_fences(1).map_err(plain)?;
-        // A bind that waits may have come before.
-        if let Some(bind) = self.vm.pending_bind() {
-            job.add_dependency(bind).map_err(plain)?;
-        }
+            locked.reserve_fences(1).map_err(plain)?;
+            // A bind that waits may have come before.
+            if let Some(bind) = self.vm.pending_bind() {
+                job.add_dependency(bind).map_err(plain)?;
+            }
 
-        let mut submission = self.entity.lock().map_err(|_| plain(ECANCELED))?;
-        let armed = submission.arm(job).map_err(plain)?;
-        let fence = armed.finished();
-        // There is room, as was just seen to.
-        let _ = locked.resv_add_fence(space, fence, Usage::Bookkeep, Usage::Bookkeep);
-        syncs.publish(fence);
-        armed.push();
-        Ok(())
+            let mut submission = self.entity.lock().map_err(|_| plain(ECANCELED))?;
+            let armed = submission.arm(job).map_err(plain)?;
+            let fence = armed.finished();
+            // There is room, as was just seen to.
+            let _ = locked.resv_add_fence(space, fence, Usage::Bookkeep, Usage::Bookkeep);
+            syncs.publish(fence);
+            armed.push();
+            return Ok(());
+        }
     }
 
     /// Fails with `ECANCELED` if jobs are not done any more.

@@ -22,12 +22,13 @@ use crate::{
         Allocation,
         Placement, //
     },
-    ops,
+    ops::{
+        self,
+        check_idle,
+        Obstacle, //
+    },
     vm, //
 };
-
-/// How long a move waits for what uses the buffer, milliseconds. Jobs time out themselves.
-const IDLE_TIMEOUT_MS: u32 = 10_000;
 
 /// LMEM of a buffer.
 ///
@@ -85,23 +86,22 @@ impl LocalMemory {
 
     /// Moves the memory of `buffer`, whose lock is held, into the aperture.
     ///
-    /// Waits for what uses the buffer. Sleeps. Fails with `ENXIO` if there is no room, or a part
-    /// has been exported, with `ERESTARTSYS` if a signal comes, with `ETIMEDOUT` if the buffer is not idle in time, and
-    /// with the errors of the copy; the memory is where it was then.
+    /// Sleeps. Fails with the work that uses the buffer, with `ENXIO` if there is no room, or a part
+    /// has been exported, with `ERESTARTSYS` if a signal comes, and with the errors of the copy; the
+    /// memory is where it was then.
     pub(crate) fn move_into_aperture(
         &self,
         dev: &BoundDevice<'_>,
         buffer: &Buffer,
         guard: &Guard<'_>,
-    ) -> Result {
+    ) -> Result<(), Obstacle> {
         let check_exports = || match buffer.exports.load(Ordering::Relaxed) {
             0 => Ok(()),
             _ => Err(ENXIO),
         };
-        let timeout = kernel::time::msecs_to_jiffies(IDLE_TIMEOUT_MS);
 
         check_exports()?;
-        guard.wait(Usage::Bookkeep, true, timeout)?;
+        check_idle(guard, Usage::Bookkeep, |_| true)?;
 
         let mut allocation = self.allocation.lock();
 

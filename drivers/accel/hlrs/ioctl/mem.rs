@@ -169,7 +169,9 @@ pub(crate) fn copy(
         args.dst_offset,
         args.size,
     )?;
-    let submitted = with_device(dev, |dev| ops::copy(dev, &file.inner().client, &src, &dst))?;
+    let submitted = ops::when_clear(dev, None, |dev| {
+        ops::copy(dev, &file.inner().client, &src, &dst)
+    })?;
     finish(submitted, args.flags)
 }
 
@@ -183,7 +185,7 @@ pub(crate) fn fill(
     check_flags(args.flags, hlrs_abi::DRM_HLRS_MEM_OP_ASYNC)?;
 
     let dst = Target::new(Buffer::lookup(file, args.handle)?, args.offset, args.size)?;
-    let submitted = with_device(dev, |dev| {
+    let submitted = ops::when_clear(dev, None, |dev| {
         ops::fill(dev, &file.inner().client, &dst, args.pattern)
     })?;
     finish(submitted, args.flags)
@@ -204,7 +206,7 @@ pub(crate) fn crc32c(
     check_flags(args.flags, 0)?;
 
     let src = Target::new(Buffer::lookup(file, args.handle)?, args.offset, args.size)?;
-    args.crc = with_device(dev, |dev| {
+    args.crc = ops::when_clear(dev, None, |dev| {
         ops::crc32c(dev, &file.inner().client, &src, args.crc)
     })?;
     Ok(0)

@@ -70,9 +70,11 @@ use super::{
         Path,
         Reason, //
     },
+    stale::STALE, //
 };
 use crate::{
     device::BoundDevice,
+    exec::Timelines,
     gem::BufferData,
     queue::Address,
     sriov::Record,
@@ -81,10 +83,6 @@ use crate::{
 
 /// How often to look whether jobs have ended whose mapping the exporter wants back, milliseconds.
 const RETRY_MS: u32 = 5;
-
-/// How long a new job waits for earlier ones that use a mapping that was invalidated,
-/// milliseconds. They time out themselves.
-const IDLE_TIMEOUT_MS: u32 = 60_000;
 
 static OPS: ImporterOps<PeerImporter> = ImporterOps::new(c"hlrs");
 
@@ -105,9 +103,19 @@ struct Shared {
     linked: AtomicUsize,
     /// Whether the device is a PF that can have VFs.
     is_pf: bool,
+    /// Whose fences are those of jobs of the device.
+    timelines: Arc<Timelines>,
 }
 
 impl Shared {
+    /// Whether jobs of the device use the memory. Those of others have mappings of their own.
+    /// `guard` is that of the buffer. Sleeps.
+    fn is_used(&self, guard: &Guard<'_>) -> bool {
+        guard
+            .find_pending(Usage::Bookkeep, |fence| self.timelines.has(fence))
+            .is_some()
+    }
+
     /// Takes the memory out of address spaces. `guard` is that of the buffer. Sleeps.
     fn evict(&self, guard: &Guard<'_>) {
         if let Some(buffer) = self.buffer.as_ref() {
@@ -141,13 +149,13 @@ impl Importer for PeerImporter {
     fn invalidate_mappings(&self, guard: &mut Guard<'_>, invalidation: &Invalidation<'_, Self>) {
         // Jobs that use the buffer have their fences here. They end in bounded time, but the
         // exporter is not to be kept waiting for them with its lock held.
-        if guard.resv().test_signaled(Usage::Bookkeep) {
+        if self.shared.is_used(guard) {
+            self.unmapper.task().unmap_later(&self.unmapper, guard);
+        } else {
             self.shared.evict(guard);
             // The guard is that of the buffer, so that this does not fail.
             let _ = invalidation.unmap(guard);
             self.shared.forget(guard);
-        } else {
-            self.unmapper.task().unmap_later(&self.unmapper, guard);
         }
     }
 }
@@ -169,7 +177,7 @@ impl Task for Unmapper {
         if !self.stale.load(Ordering::Relaxed) {
             return None;
         }
-        if !guard.resv().test_signaled(Usage::Bookkeep) {
+        if self.shared.is_used(&guard) {
             return Some(msecs_to_jiffies(RETRY_MS));
         }
         self.unmap(&attachment, &mut guard);
@@ -224,10 +232,10 @@ pub(super) fn invalidate(task: &DelayedTask<Unmapper>) {
     };
     let mut guard = attachment.dma_buf().resv().lock();
 
-    if guard.resv().test_signaled(Usage::Bookkeep) {
-        unmapper.unmap(&attachment, &mut guard);
-    } else {
+    if unmapper.shared.is_used(&guard) {
         unmapper.unmap_later(task, &guard);
+    } else {
+        unmapper.unmap(&attachment, &mut guard);
     }
 }
 
@@ -275,6 +283,7 @@ impl Peer {
                 native: SetOnce::new(),
                 linked: AtomicUsize::new(0),
                 is_pf: dev.provisioning.is_some(),
+                timelines: dev.engines.timelines().clone(),
             },
             GFP_KERNEL,
         )?;
@@ -358,7 +367,8 @@ impl Peer {
 
     /// Maps the memory if it is not, and calls `f` for its ranges: address and length. Sleeps.
     ///
-    /// Fails with the errors of the exporter, of [`Native::extents`] and of `f`.
+    /// Fails with the errors of the exporter, of [`Native::extents`] and of `f`; with [`STALE`] if
+    /// there is an earlier mapping that the exporter wants back, and jobs use it.
     pub(super) fn for_each_range(
         &self,
         guard: &mut Guard<'_>,
@@ -368,7 +378,10 @@ impl Peer {
         let unmapper = self.unmapper.task();
 
         if unmapper.stale.load(Ordering::Relaxed) {
-            guard.wait(Usage::Bookkeep, true, msecs_to_jiffies(IDLE_TIMEOUT_MS))?;
+            // They are waited for by who has the lock, and can release it.
+            if self.shared.is_used(guard) {
+                return Err(STALE);
+            }
             unmapper.unmap(&self.attachment, guard);
         }
         match self.shared.native.as_ref() {

@@ -42,8 +42,12 @@ use crate::{
         Backing,
         Buffer, //
     },
-    lmem::Allocation, //
+    lmem::Allocation,
+    ops::when_clear, //
 };
+
+/// How long a buffer that has to be moved is waited for, milliseconds. Jobs time out themselves.
+const IDLE_TIMEOUT_MS: u32 = 10_000;
 
 /// Makes a dma-buf of a range of a buffer, for the file of `client`. Sleeps.
 ///
@@ -174,17 +178,18 @@ fn settle(dev: &HlrsDevice, buffer: ARef<Buffer>, range: &Range<u64>) -> Result<
             };
 
             if !memory.with(count_if_visible) {
-                let dev = dev.enter().ok_or(ENODEV)?;
+                when_clear(dev, Some(IDLE_TIMEOUT_MS), |dev| {
+                    // What has just been freed is room in the aperture.
+                    dev.queue.drop_ended_jobs();
+                    let guard = buffer.resv().lock_interruptible()?;
 
-                // What has just been freed is room in the aperture.
-                dev.queue.drop_ended_jobs();
-                let guard = buffer.resv().lock_interruptible()?;
-
-                // Somebody else may have moved it meanwhile.
-                if !memory.with(count_if_visible) {
-                    memory.move_into_aperture(&dev, &buffer, &guard)?;
-                    count();
-                }
+                    // Somebody else may have moved it meanwhile.
+                    if !memory.with(count_if_visible) {
+                        memory.move_into_aperture(dev, &buffer, &guard)?;
+                        count();
+                    }
+                    Ok(())
+                })?;
             }
         }
         Backing::System(_) | Backing::Imported(_) => {

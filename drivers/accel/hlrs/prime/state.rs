@@ -62,6 +62,11 @@ impl Blocked {
         self.0.fetch_and(!(reason as u8), Ordering::SeqCst);
     }
 
+    /// Whether there is this reason.
+    pub(super) fn has(&self, reason: Reason) -> bool {
+        self.0.load(Ordering::SeqCst) & reason as u8 != 0
+    }
+
     /// Whether there is any reason.
     pub(crate) fn is_blocked(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0

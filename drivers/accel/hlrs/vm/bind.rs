@@ -73,6 +73,7 @@ use crate::{
     client::JobCount,
     device::BoundDevice,
     gem::Buffer,
+    prime,
     sync::Syncs, //
 };
 
@@ -158,7 +159,8 @@ impl Vm {
             pending.wait_timeout(true, dma_fence::MAX_TIMEOUT)?;
         }
 
-        dev.retry_when_full(|| self.bind_now(dev, binds), |e| e.error)?;
+        let bind = || dev.retry_when_full(|| self.bind_now(dev, binds), |e| e.error);
+        prime::while_stale(dev, bind, |e| e.error)?;
         self.tidy();
 
         syncs.publish(&Fence::signaled_stub());
@@ -190,7 +192,8 @@ impl Vm {
 
             self.prepare(dev, &mut locked, binds, When::Later)
         };
-        let Plan { steps, change } = dev.retry_when_full(plan, |e| e.error)?;
+        let plan = || dev.retry_when_full(plan, |e| e.error);
+        let Plan { steps, change } = prime::while_stale(dev, plan, |e| e.error)?;
 
         let entity = self.bind_entity();
         let mut job = Job::new(

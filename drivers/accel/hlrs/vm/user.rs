@@ -35,7 +35,11 @@ use super::{
     Vm, //
 };
 use crate::{
-    device::HlrsDevice,
+    device::{
+        BoundDevice,
+        HlrsDevice, //
+    },
+    prime,
     vm_api::{
         Revoked,
         VmUser,
@@ -205,41 +209,48 @@ impl Vms for DeviceVms {
             vms.push(vm, GFP_KERNEL)?;
         }
 
-        let mut exec = pin!(Exec::new(Interruptible::Yes));
-        let mut locked = exec.as_mut().lock(|locking| {
-            vms.iter().try_for_each(|vm| {
-                let space: &GpuVm = vm.space();
-
-                locking.lock_vm_objects(space)
-            })
-        })?;
-        for vm in &vms {
-            locked
-                .validate::<super::space::Space>(vm.space())
-                .map_err(|e| {
-                    if e == EINTR || e == ERESTARTSYS || e == ENOMEM {
-                        e
-                    } else {
-                        EFAULT
-                    }
-                })?;
-        }
-        locked.reserve_fences(1)?;
-
-        // Revoking waits for what is noted here. It takes the reservation lock to begin: from here to
-        // the end no VM can be revoked, and all note the access or none.
-        let mut timelines = KVec::with_capacity(vms.len(), GFP_KERNEL)?;
-        for vm in &vms {
-            vm.check_usable().map_err(|_| ESTALE)?;
-            vm.space().accesses().reserve(vms.len())?;
-            timelines.push(bound.engines.timelines().add(fence.context())?, GFP_KERNEL)?;
-        }
-        for (vm, timeline) in vms.iter().zip(timelines) {
-            let number = vm.activity().count();
-
-            vm.space().accesses().add(number, fence, timeline)?;
-        }
-        // There is room, as was just seen to.
-        locked.add_fence(fence, |_| Some(Usage::Bookkeep))
+        prime::while_stale(&bound, || announce(&bound, &vms, fence), |e| *e)
     }
+}
+
+/// Notes the access to `vms` that is over when `fence` signals, in all of them or in none. Sleeps.
+///
+/// Fails as [`Vms::access`], and with [`prime::STALE`].
+fn announce(dev: &BoundDevice<'_>, vms: &[Arc<Vm>], fence: &Fence) -> Result {
+    let mut exec = pin!(Exec::new(Interruptible::Yes));
+    let mut locked = exec.as_mut().lock(|locking| {
+        vms.iter().try_for_each(|vm| {
+            let space: &GpuVm = vm.space();
+
+            locking.lock_vm_objects(space)
+        })
+    })?;
+    for vm in vms {
+        locked
+            .validate::<super::space::Space>(vm.space())
+            .map_err(|e| {
+                if e == EINTR || e == ERESTARTSYS || e == ENOMEM || e == prime::STALE {
+                    e
+                } else {
+                    EFAULT
+                }
+            })?;
+    }
+    locked.reserve_fences(1)?;
+
+    // Revoking waits for what is noted here. It takes the reservation lock to begin: from here to
+    // the end no VM can be revoked, and all note the access or none.
+    let mut timelines = KVec::with_capacity(vms.len(), GFP_KERNEL)?;
+    for vm in vms {
+        vm.check_usable().map_err(|_| ESTALE)?;
+        vm.space().accesses().reserve(vms.len())?;
+        timelines.push(dev.engines.timelines().add(fence.context())?, GFP_KERNEL)?;
+    }
+    for (vm, timeline) in vms.iter().zip(timelines) {
+        let number = vm.activity().count();
+
+        vm.space().accesses().add(number, fence, timeline)?;
+    }
+    // There is room, as was just seen to.
+    locked.add_fence(fence, |_| Some(Usage::Bookkeep))
 }

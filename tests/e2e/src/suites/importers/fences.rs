@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who waits for the fences of importers.
 
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
 use hlrs::Access;
+use hlrs::Buffer;
 
 use super::Pair;
 use super::BOUND;
@@ -12,6 +14,7 @@ use super::LONG;
 use super::TICK;
 use crate::check;
 use crate::check_eq;
+use crate::check_errno;
 use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Stop;
@@ -24,6 +27,7 @@ use crate::system::importer::Kind;
 use crate::system::importer::Usage;
 use crate::system::log::Log;
 use crate::system::space::Space;
+use crate::system::wait_until;
 use crate::system::JOB;
 use crate::system::MIB;
 
@@ -32,6 +36,12 @@ const SHORT: Duration = Duration::from_millis(1200);
 
 /// How long the driver waits for importers.
 const QUICK: Duration = Duration::from_secs(2);
+
+/// How soon an importer is told that somebody takes the memory back; less than a fence takes.
+const TOLD: Duration = Duration::from_secs(10);
+
+/// How long a thread may take until it waits.
+const BEGIN: Duration = Duration::from_millis(100);
 
 /// The exporter's jobs obey the rules of the reservation object.
 pub fn jobs_wait_for_fences_by_their_usage(_: &Context) -> Outcome {
@@ -87,13 +97,23 @@ pub fn unbind_waits_for_fences(_: &Context) -> Outcome {
 
 pub fn unbind_does_not_wait_for_ever(_: &Context) -> Outcome {
     let pair = Pair::new()?;
-    let (_buffer, dmabuf) = pair.shared(MIB)?;
+    let (buffer, dmabuf) = pair.shared(MIB)?;
     let importer = pair
         .importers
         .map(&dmabuf, &pair.importer.address, Kind::Dynamic)?;
-    let start = importer.fence(LONG, Usage::Bookkeep)?;
+    let start = importer.fence(LONG, Usage::Write)?;
     let bound = Unbound(&pair.exporter.address);
-    driver::unbind(&pair.exporter.address)?;
+    // Somebody who waits for the fence has the device open, and is in the middle of a call.
+    thread::scope(|scope| -> Outcome {
+        let filling = scope.spawn(|| buffer.fill(0, MIB, 1));
+        thread::sleep(BEGIN);
+        driver::unbind(&pair.exporter.address)?;
+        let filled = filling
+            .join()
+            .map_err(|_| Stop::failed("a thread panicked"))?;
+        check_errno!(filled, NODEV, "a job that waits when the driver goes");
+        Ok(())
+    })?;
     let (took, state) = (start.elapsed(), importer.state()?);
     check!(took < BOUND, "unbinding took {took:?}");
     check_eq!(state.fences, 1, "fences that somebody else has signalled");
@@ -174,6 +194,53 @@ pub fn jobs_of_the_exporter_are_not_waited_for(_: &Context) -> Outcome {
     importer.signal().map_err(Stop::failed)?;
     for job in jobs {
         job.wait(JOB)?;
+    }
+    Ok(())
+}
+
+/// Somebody waits for work of an importer, with the buffer in hand, for as long
+/// as that takes: those who take it back begin at once nevertheless.
+pub fn nobody_is_kept_from_taking_memory_back(_: &Context) -> Outcome {
+    type Taking<'a> = (&'a str, &'a (dyn Fn(&Buffer) -> Outcome + Sync));
+    let pair = Pair::new()?;
+    let ways: [Taking<'_>; 2] = [
+        ("a revoke", &|buffer| Ok(buffer.revoke()?)),
+        ("a reset", &|_| reset(&pair.exporter.address)),
+    ];
+    for (what, take_back) in ways {
+        let (buffer, dmabuf) = pair.shared(MIB)?;
+        let (other, _other) = pair.shared(MIB)?;
+        let importer = pair
+            .importers
+            .map(&dmabuf, &pair.importer.address, Kind::Dynamic)?;
+        importer.fence(LONG, Usage::Write)?;
+        thread::scope(|scope| -> Outcome {
+            let waiting = [
+                scope.spawn(|| buffer.fill(0, MIB, 1)),
+                scope.spawn(|| buffer.crc32c(0, MIB).map(drop)),
+                scope.spawn(|| other.copy_from(0, &buffer, 0, MIB)),
+            ];
+            thread::sleep(BEGIN);
+            let taking = scope.spawn(|| take_back(&buffer));
+            let told = wait_until("the importer is told", TOLD, || {
+                importer.state().is_ok_and(|state| state.invalidations > 0)
+            });
+            let fences = importer.state()?.fences;
+            importer.signal().map_err(Stop::failed)?;
+            told.map_err(|stop| stop.during(what.to_owned()))?;
+            check_eq!(fences, 1, "{what} began after the work had ended");
+            taking
+                .join()
+                .map_err(|_| Stop::failed("a thread panicked"))??;
+            // What a reset has met is said.
+            for waiting in waiting {
+                let result = waiting
+                    .join()
+                    .map_err(|_| Stop::failed("a thread panicked"))?;
+                check!(what == "a reset" || result.is_ok(), "{what}: {result:?}");
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }

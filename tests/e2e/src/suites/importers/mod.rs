@@ -42,6 +42,7 @@ use cpu::the_kernel_maps_scattered_memory_or_says_so;
 use fences::an_importer_unmaps_after_its_fences;
 use fences::jobs_of_the_exporter_are_not_waited_for;
 use fences::jobs_wait_for_fences_by_their_usage;
+use fences::nobody_is_kept_from_taking_memory_back;
 use fences::unbind_does_not_wait_for_ever;
 use fences::unbind_waits_for_fences;
 use interface::arguments_are_checked;
@@ -82,6 +83,7 @@ pub fn tests() -> Vec<Test> {
         iommufd_refuses,
         jobs_wait_for_fences_by_their_usage,
         jobs_of_the_exporter_are_not_waited_for: 120,
+        nobody_is_kept_from_taking_memory_back: 120,
         reset_invalidates_every_kind: 120,
         an_importer_unmaps_after_its_fences: 120,
         resets_while_importers_work: 180,
