@@ -61,6 +61,7 @@ pub use hold::{
 };
 pub use kernel_map::BarMap;
 pub use retained::{
+    for_each_retained,
     set_aside,
     Retained, //
 };

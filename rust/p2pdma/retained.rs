@@ -3,9 +3,14 @@
 //! Memory that peers may still access although its driver is gone.
 
 use kernel::{
+    fmt,
     io::PhysAddr,
     prelude::*,
-    sync::global_lock, //
+    str::CString,
+    sync::{
+        global_lock,
+        Arc, //
+    },
 };
 
 use core::ops::Range;
@@ -18,6 +23,8 @@ struct Entry {
     /// Which [`Retained`] it belongs to.
     owner: u64,
     range: Range<PhysAddr>,
+    /// Who may access it; [`None`] for want of memory.
+    who: Option<Arc<CString>>,
     /// What the drivers that came later have set aside.
     keep: KVec<Keep>,
 }
@@ -62,11 +69,13 @@ pub struct Retained {
 }
 
 impl Retained {
-    /// Notes that peers may access `ranges`: physical addresses, in bytes.
+    /// Notes that `who`, a text for people, may access `ranges`: physical addresses, in bytes.
     ///
     /// Sleeps (allocates). Cannot fail: where the memory to note a range is lacking, drivers that
     /// ask for the ranges get an error until the value is dropped.
-    pub fn new(ranges: impl Iterator<Item = Range<PhysAddr>>) -> Self {
+    pub fn new(who: fmt::Arguments<'_>, ranges: impl Iterator<Item = Range<PhysAddr>>) -> Self {
+        let who = CString::try_from_fmt(who).ok();
+        let who = who.and_then(|who| Arc::new(who, GFP_KERNEL).ok());
         let mut registry = REGISTRY.lock();
 
         registry.last_owner += 1;
@@ -78,6 +87,7 @@ impl Retained {
             let entry = Entry {
                 owner,
                 range,
+                who: who.clone(),
                 keep: KVec::new(),
             };
             known &= registry.entries.push(entry, GFP_KERNEL).is_ok();
@@ -110,6 +120,21 @@ impl Drop for Retained {
                 registry.entries = KVec::new();
             }
             drop(registry);
+        }
+    }
+}
+
+/// Calls `f` for each range that somebody may still access, cut to `window`, physical addresses in
+/// bytes, and with who that is. The registry is locked; `f` must not call into this file. Sleeps.
+pub fn for_each_retained(window: &Range<PhysAddr>, mut f: impl FnMut(Range<PhysAddr>, &CStr)) {
+    let registry = REGISTRY.lock();
+
+    for entry in registry.entries.iter() {
+        let range = entry.range.start.max(window.start)..entry.range.end.min(window.end);
+        let who = entry.who.as_ref().map_or(c"somebody", |who| &**who);
+
+        if !range.is_empty() {
+            f(range, who);
         }
     }
 }

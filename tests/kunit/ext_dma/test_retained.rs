@@ -16,6 +16,7 @@ mod suite {
     };
     use kernel_ext::p2pdma::{
         for_each_hold,
+        for_each_retained,
         set_aside,
         Hold,
         Retained, //
@@ -94,7 +95,7 @@ mod suite {
     #[test]
     fn ranges_are_cut_to_the_window() -> Result {
         let ranges = [(0x1000, 0x3000), (0x8000, 0xa000)];
-        let _retained = Retained::new(ranges.iter().map(|(s, e)| BASE + s..BASE + e));
+        let _retained = Retained::new(fmt!("a"), ranges.iter().map(|(s, e)| BASE + s..BASE + e));
 
         assert_eq!(ask(0, 0x10000)?.0[..], ranges);
         assert_eq!(
@@ -108,8 +109,14 @@ mod suite {
 
     #[test]
     fn what_was_set_aside_is_kept_until_the_peer_lets_go() -> Result {
-        let first = Retained::new([BASE..BASE + 0x1000, BASE + 0x4000..BASE + 0x5000].into_iter());
-        let second = Retained::new(core::iter::once(BASE + 0x2000..BASE + 0x3000));
+        let first = Retained::new(
+            fmt!("first"),
+            [BASE..BASE + 0x1000, BASE + 0x4000..BASE + 0x5000].into_iter(),
+        );
+        let second = Retained::new(
+            fmt!("second"),
+            core::iter::once(BASE + 0x2000..BASE + 0x3000),
+        );
         let (found, count) = ask(0, 0x10000)?;
 
         assert_eq!(found.len(), 3);
@@ -123,8 +130,30 @@ mod suite {
     }
 
     #[test]
+    fn who_has_what_can_be_told() {
+        let _first = Retained::new(
+            fmt!("{} {}", "first", 1),
+            [BASE..BASE + 0x1000, BASE + 0x8000..BASE + 0x9000].into_iter(),
+        );
+        let _second = Retained::new(
+            fmt!("second"),
+            core::iter::once(BASE + 0x2000..BASE + 0x6000),
+        );
+        let expected = [
+            (BASE..BASE + 0x1000, c"first 1"),
+            (BASE + 0x2000..BASE + 0x3000, c"second"),
+        ];
+        let mut expected = expected.iter();
+
+        for_each_retained(&(BASE..BASE + 0x3000), |range, who| {
+            assert_eq!(expected.next(), Some(&(range, who)));
+        });
+        assert!(expected.next().is_none());
+    }
+
+    #[test]
     fn the_error_of_who_sets_aside_comes_through() {
-        let _retained = Retained::new(core::iter::once(BASE..BASE + 0x1000));
+        let _retained = Retained::new(fmt!("a"), core::iter::once(BASE..BASE + 0x1000));
         let result = set_aside(BASE..BASE + 0x1000, |_| Err(ENOSPC));
 
         assert_eq!(result, Err(ENOSPC));

@@ -52,6 +52,8 @@ pub struct Importer {
     pub age: Duration,
     /// Number of mappings that it has.
     pub mappings: u64,
+    /// Whether it was told to let go of some of them, and has not done so.
+    pub stale: bool,
     /// Whether it cannot be told to let go.
     pub pinned: bool,
 }
@@ -63,10 +65,12 @@ pub(crate) fn of(address: &str) -> Option<Vec<Exported>> {
     parse(&fs::read_to_string(path).ok()?)
 }
 
-/// A line for each dma-buf, below it one, indented, for each importer.
+/// A line for each dma-buf, below it one, indented, for each importer. Memory
+/// that is set aside without one is left out.
 fn parse(text: &str) -> Option<Vec<Exported>> {
     let mut exports: Vec<Exported> = Vec::new();
-    for line in text.lines() {
+    let exported_still = |line: &&str| !line.starts_with("set aside ");
+    for line in text.lines().filter(exported_still) {
         match line.strip_prefix("  importer ") {
             Some(rest) => exports.last_mut()?.importers.push(importer(rest)?),
             None => exports.push(exported(line.strip_prefix("dma-buf ")?)?),
@@ -108,7 +112,8 @@ fn importer(line: &str) -> Option<Importer> {
         process,
         age,
         mappings,
-        pinned: rest == "pinned",
+        stale: rest.split(' ').any(|word| word == "stale"),
+        pinned: rest.split(' ').any(|word| word == "pinned"),
     })
 }
 
@@ -134,8 +139,11 @@ mod tests {
     const TEXT: &str = "\
 dma-buf 17 offset 0x1000 size 8192 lmem ro open exporter 120 (a ) since 3 s) since 4 s mappings 1\n  \
   importer hlrs 0000:04:00.0 process 121 (b) since 2 s mappings 1\n  \
-  importer vfio-pci 0000:05:00.0 process 9 (qemu) since 0 s mappings 0 pinned\n\
-dma-buf 18 offset 0x0 size 4096 system rw revoked exporter 7 (c) since 0 s mappings 0\n";
+  importer vfio-pci 0000:05:00.0 process 9 (qemu) since 0 s mappings 0 pinned\n  \
+  importer c 0000:06:00.0 process 9 (d) since 0 s mappings 1 stale\n\
+dma-buf 18 offset 0x0 size 4096 system rw revoked exporter 7 (c) since 0 s mappings 0\n\
+set aside size 4096 exporter 7 (c) since 0 s: work of x has not ended\n\
+set aside offset 0x1000 size 4096 by an earlier binding: x 0000:05:00.0\n";
 
     #[test]
     fn reads_exports_and_their_importers() {
@@ -150,9 +158,10 @@ dma-buf 18 offset 0x0 size 4096 system rw revoked exporter 7 (c) since 0 s mappi
         assert_eq!(first.exporter.pid, 120);
         assert_eq!(first.exporter.name, "a ) since 3 s");
         assert_eq!(first.age, Duration::from_secs(4));
-        assert_eq!(first.importers.len(), 2);
+        assert_eq!(first.importers.len(), 3);
         assert_eq!(first.importers[0].device, "0000:04:00.0");
         assert!(!first.importers[0].pinned && first.importers[1].pinned);
+        assert!(!first.importers[1].stale && first.importers[2].stale);
         assert_eq!(exports[1].state, "revoked");
         assert!(exports[1].importers.is_empty());
     }

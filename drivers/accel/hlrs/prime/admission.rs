@@ -3,6 +3,7 @@
 //! Who may import a buffer, and what is kept of him.
 
 use core::sync::atomic::{
+    AtomicBool,
     AtomicU32,
     Ordering, //
 };
@@ -34,6 +35,10 @@ pub(crate) struct Attached {
     since: Second,
     process: task::Identity,
     mappings: AtomicU32,
+    /// How many of them it was told to undo.
+    stale: AtomicU32,
+    /// Whether it was reported that it does not let go of what it has.
+    reported: AtomicBool,
     pinned: Option<Pinned>,
 }
 
@@ -48,6 +53,8 @@ impl Attached {
             since: Second::now(),
             process: task::Identity::of_current(),
             mappings: AtomicU32::new(0),
+            stale: AtomicU32::new(0),
+            reported: AtomicBool::new(false),
             pinned,
         })
     }
@@ -72,14 +79,32 @@ impl Attached {
         self.pinned.is_some()
     }
 
+    /// Number of mappings that it was told to undo, and still has.
+    pub(super) fn stale(&self) -> u32 {
+        self.stale.load(Ordering::Relaxed)
+    }
+
     /// It has one mapping more. The reservation lock is held.
     pub(super) fn add_mapping(&self) {
         self.mappings.fetch_add(1, Ordering::Relaxed);
+        self.reported.store(false, Ordering::Relaxed);
     }
 
-    /// It has one mapping less. The reservation lock is held.
+    /// It has one mapping less; of several the oldest has gone. The reservation lock is held.
     pub(super) fn remove_mapping(&self) {
         self.mappings.fetch_sub(1, Ordering::Relaxed);
+        self.stale
+            .store(self.stale().saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// It was told to undo all mappings. The reservation lock is held.
+    pub(super) fn expire(&self) {
+        self.stale.store(self.mappings(), Ordering::Relaxed);
+    }
+
+    /// Whether what it has now is reported for the first time. The reservation lock is held.
+    pub(super) fn is_news(&self) -> bool {
+        !self.reported.swap(true, Ordering::Relaxed)
     }
 }
 

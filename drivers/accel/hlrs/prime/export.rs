@@ -132,7 +132,7 @@ pub(crate) struct Export {
     pub(super) blocked: Blocked,
     /// Mappings that importers and the kernel have. Grows with the reservation lock held.
     mappings: AtomicU32,
-    /// Whether an importer that does not let go was reported.
+    /// Whether work was reported that does not end and that is of nobody who is attached.
     pub(super) reported: AtomicBool,
     /// What was made of it on its own device, if anything was.
     own_imports: SetOnce<Pin<KBox<OwnImports>>>,

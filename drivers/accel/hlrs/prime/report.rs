@@ -6,7 +6,10 @@ use kernel::{
     fmt,
     prelude::*, //
 };
-use kernel_ext::dma_buf::DmaBuf;
+use kernel_ext::{
+    dma_buf::DmaBuf,
+    p2pdma, //
+};
 
 use super::{
     access::Access,
@@ -14,14 +17,26 @@ use super::{
     state::Exports, //
 };
 
-/// Writes a line for each dma-buf, and below it one for each importer. Sleeps.
+/// Writes a line for each dma-buf, and below it one for each importer; then one for all memory that
+/// somebody has although nothing is left of the driver that has exported it. Sleeps.
 pub(crate) fn exports(exports: &Exports, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for dma_buf in exports.iter() {
         if let Some(export) = dma_buf.exported_by::<Export>() {
             one_export(&dma_buf, export, f)?;
         }
     }
-    Ok(())
+
+    let mut result = Ok(());
+    p2pdma::for_each_retained(&exports.window, |range, who| {
+        let written = f.write_fmt(fmt!(
+            "set aside offset {:#x} size {} by an earlier binding: {}\n",
+            range.start - exports.window.start,
+            range.end - range.start,
+            who,
+        ));
+        result = result.and(written);
+    });
+    result
 }
 
 fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +45,14 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
         Access { read: false, .. } => "wo",
         _ => "rw",
     };
+    let guard = dma_buf.resv().lock();
+    let is_stale = dma_buf.attachments(&guard).is_ok_and(|attachments| {
+        attachments
+            .of::<Export>()
+            .any(|importer| importer.data().stale() > 0)
+    });
     let state = match (export.is_blocked(), export.mappings()) {
+        _ if is_stale => "quarantined",
         (false, _) => "open",
         (true, 0) => "revoked",
         (true, _) => "quarantined",
@@ -48,8 +70,6 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
         export.since().elapsed(),
         export.mappings(),
     ))?;
-
-    let guard = dma_buf.resv().lock();
     let Ok(attachments) = dma_buf.attachments(&guard) else {
         return Ok(());
     };
@@ -57,12 +77,13 @@ fn one_export(dma_buf: &DmaBuf, export: &Export, f: &mut fmt::Formatter<'_>) -> 
         let data = importer.data();
 
         f.write_fmt(fmt!(
-            "  importer {} {} process {} since {} s mappings {}{}\n",
+            "  importer {} {} process {} since {} s mappings {}{}{}\n",
             importer.driver_name(),
             importer.device().name(),
             data.process(),
             data.since().elapsed(),
             data.mappings(),
+            if data.stale() > 0 { " stale" } else { "" },
             if data.is_pinned() { " pinned" } else { "" },
         ))?;
     }

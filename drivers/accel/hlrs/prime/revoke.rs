@@ -10,6 +10,7 @@
 use core::sync::atomic::Ordering;
 
 use kernel::{
+    fmt,
     prelude::*,
     sync::{
         aref::ARef,
@@ -19,8 +20,10 @@ use kernel::{
 use kernel_ext::{
     dma_buf::{
         Deadline,
-        DmaBuf, //
+        DmaBuf,
+        ExportedAttachment, //
     },
+    dma_resv::Usage,
     p2pdma, //
 };
 
@@ -42,7 +45,7 @@ use crate::{
 /// Returns after all importers have let go, or when the time is up.
 pub(crate) fn suspend_all(dev: &HlrsDevice) {
     dev.exports.blocked.add(Reason::Reset);
-    let _ = take_back(dev, |_| true, |_| {});
+    let _ = take_back(dev, |_| true, |_, _| {});
 }
 
 /// Lets importers map again after a reset. Any context.
@@ -52,10 +55,10 @@ pub(crate) fn allow_all(dev: &HlrsDevice) {
 
 /// Takes everything back for good; used when the driver is unbound. Sleeps.
 ///
-/// Memory that an importer does not let go of is kept from those who come later.
+/// Memory that an importer does not let go of, or works on, is kept from those who come later.
 pub(crate) fn revoke_all(dev: &HlrsDevice) {
     dev.exports.blocked.add(Reason::Gone);
-    let _ = take_back(dev, |_| true, |export| retain(dev, export));
+    let _ = take_back(dev, |_| true, retain);
 }
 
 /// Takes back what the file of `client` has exported of `buffer`. Sleeps.
@@ -69,7 +72,7 @@ pub(crate) fn revoke(buffer: &Buffer, client: &Arc<Client>) -> Result {
             export.blocked.add(Reason::Owner);
         }
     }
-    take_back(dev, |export| is_by(export, buffer, client), |_| {})
+    take_back(dev, |export| is_by(export, buffer, client), |_, _| {})
 }
 
 /// Undoes [`revoke`]. Sleeps.
@@ -110,7 +113,7 @@ fn exports_of<'a>(
 fn take_back(
     dev: &HlrsDevice,
     select: impl Fn(&Export) -> bool,
-    stuck: impl Fn(&Export),
+    stuck: impl Fn(&DmaBuf, &Export),
 ) -> Result {
     let deadline = Deadline::new(crate::revoke_timeout_ms());
 
@@ -118,6 +121,11 @@ fn take_back(
         let mut guard = dma_buf.resv().lock();
         // The guard is that of the dma-buf, so that this does not fail.
         let _ = dma_buf.invalidate_mappings(&mut guard);
+        if let Ok(attachments) = dma_buf.attachments(&guard) {
+            attachments
+                .of::<Export>()
+                .for_each(|importer| importer.data().expire());
+        }
         drop(guard);
 
         if let Some(export) = dma_buf.exported_by::<Export>() {
@@ -142,33 +150,25 @@ fn take_back(
             dma_buf.wait_for_importers(|fence| !dev.is_own(fence), || export.mappings(), &deadline);
         if waited.is_err() && export.is_lmem() {
             report(dev, &dma_buf, export);
-            stuck(export);
+            stuck(&dma_buf, export);
             result = Err(ETIMEDOUT);
         }
     }
     result
 }
 
-/// Says, once for each export, who does not let go.
+/// Says, once for what each importer has, who does not let go.
 fn report(dev: &HlrsDevice, dma_buf: &DmaBuf, export: &Export) {
-    if export.reported.swap(true, Ordering::Relaxed) {
-        return;
-    }
-
     let guard = dma_buf.resv().lock();
-    let Ok(attachments) = dma_buf.attachments(&guard) else {
-        return;
-    };
+    let importers = || {
+        let attachments = dma_buf.attachments(&guard).into_iter();
 
-    if export.mappings() == 0 {
-        dev_err!(
-            dev.parent(),
-            "work of an importer on {} bytes does not end; they are set aside\n",
-            dma_buf.size()
-        );
-    }
-    for importer in attachments.of::<Export>() {
-        if importer.data().mappings() > 0 {
+        attachments.flat_map(|attachments| attachments.of::<Export>())
+    };
+    let has_mappings = |importer: &&ExportedAttachment<Export>| importer.data().mappings() > 0;
+
+    for importer in importers().filter(has_mappings) {
+        if importer.data().is_news() {
             dev_err!(
                 dev.parent(),
                 "{} {} does not let go of {} bytes; they are set aside until it does\n",
@@ -178,16 +178,62 @@ fn report(dev: &HlrsDevice, dma_buf: &DmaBuf, export: &Export) {
             );
         }
     }
-}
+    if importers().any(|importer| has_mappings(&importer)) {
+        return;
+    }
 
-/// Notes where the memory is that an importer has although the driver is being unbound.
-///
-/// It is set aside until nobody has the buffer any more.
-fn retain(dev: &HlrsDevice, export: &Export) {
-    let Some(provider) = &dev.p2p else {
+    let Some(work) = guard.find_pending(Usage::Bookkeep, |fence| !dev.is_own(fence)) else {
         return;
     };
-    let buffer = export.buffer();
+    work.with_driver_name(|name| {
+        // Whose of them it is, is not known.
+        for importer in importers().filter(|importer| importer.data().is_news()) {
+            dev_err!(
+                dev.parent(),
+                "{} {} is attached, and work of {} on {} bytes does not end; they are set aside until it does\n",
+                importer.driver_name(),
+                importer.device().name(),
+                name,
+                dma_buf.size()
+            );
+        }
+        if importers().next().is_none() && !export.reported.swap(true, Ordering::Relaxed) {
+            dev_err!(
+                dev.parent(),
+                "work of {} on {} bytes does not end; they are set aside until it does\n",
+                name,
+                dma_buf.size()
+            );
+        }
+    });
+}
+
+/// Notes where the memory is that somebody has although the driver is being unbound.
+///
+/// It is set aside until nobody has the buffer any more. Sleeps.
+fn retain(dma_buf: &DmaBuf, export: &Export) {
+    let guard = dma_buf.resv().lock();
+    let Ok(attachments) = dma_buf.attachments(&guard) else {
+        return;
+    };
+    let importer = attachments
+        .of::<Export>()
+        .find(|importer| importer.data().mappings() > 0);
+
+    match importer {
+        Some(importer) => retain_for(
+            export.buffer(),
+            fmt!("{} {}", importer.driver_name(), importer.device().name()),
+        ),
+        None => retain_for(export.buffer(), fmt!("work that has not ended")),
+    }
+}
+
+/// As [`retain`], where `who` has the memory. Sleeps.
+pub(super) fn retain_for(buffer: &Buffer, who: fmt::Arguments<'_>) {
+    let Some(provider) = &buffer.dev().p2p else {
+        return;
+    };
 
     // Only one of the exports of a buffer has to.
     if buffer.retained.as_ref().is_some() {
@@ -198,6 +244,7 @@ fn retain(dev: &HlrsDevice, export: &Export) {
         let base = provider.phys_start();
         let retained = memory.with(|allocation| {
             p2pdma::Retained::new(
+                who,
                 allocation
                     .extents()
                     .iter()

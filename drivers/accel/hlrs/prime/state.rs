@@ -78,15 +78,20 @@ pub(crate) struct Exports {
     pub(super) list: Arc<ExportList>,
     /// What holds for all of it.
     pub(crate) blocked: Blocked,
+    /// The physical addresses of LMEM.
+    pub(super) window: Range<PhysAddr>,
 }
 
 impl Exports {
     /// Nothing yet. Sleeps (allocates).
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    ///
+    /// `window` are the physical addresses at which peers access LMEM.
+    pub(crate) fn new(window: Range<PhysAddr>) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 list: ExportList::new()?,
                 blocked: Blocked::new(),
+                window,
             },
             GFP_KERNEL,
         )?)
@@ -111,7 +116,7 @@ impl Sharing {
     /// `window` are the physical addresses at which peers access LMEM.
     pub(crate) fn new(window: Range<PhysAddr>) -> Result<Self> {
         Ok(Self {
-            exports: Exports::new()?,
+            exports: Exports::new(window.clone())?,
             imports: Imports::new()?,
             ownership: Ownership::new(window)?,
         })

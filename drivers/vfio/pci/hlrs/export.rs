@@ -150,6 +150,7 @@ impl Export {
 
     fn hold(&self) -> Retained {
         Retained::new(
+            fmt!("an importer of VFIO"),
             self.ranges
                 .iter()
                 .map(|range| range.start..range.start + range.len),

@@ -5,6 +5,7 @@ use hlrs::Buffer;
 use hlrs::Device;
 
 use super::Pair;
+use super::LONG;
 use crate::check;
 use crate::check_eq;
 use crate::check_errno;
@@ -18,6 +19,7 @@ use crate::system::driver;
 use crate::system::driver::Unbound;
 use crate::system::importer::Attachment;
 use crate::system::importer::Kind;
+use crate::system::importer::Usage;
 use crate::system::log::Log;
 use crate::system::MIB;
 
@@ -51,6 +53,27 @@ fn writes_reach_nobody(importer: &Attachment<'_>, others: &[Buffer]) -> Outcome 
     Ok(())
 }
 
+/// Debugfs says that the export is, and which of its importers are to blame.
+fn is_quarantined(pair: &Pair, stale: usize) -> Outcome {
+    let exports = pair.exporter.exports();
+    let exports = exports.ok_or_else(|| Stop::failed("debugfs shows no exports"))?;
+    check!(
+        exports.len() == 1
+            && exports[0].state == "quarantined"
+            && exports[0].importers.len() == stale
+            && exports[0].importers.iter().all(|importer| importer.stale),
+        "expected {stale} importers to blame: {exports:?}"
+    );
+    Ok(())
+}
+
+/// The lines in debugfs about memory that is kept from others, without an export.
+fn set_aside(address: &str) -> Outcome<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/sys/kernel/debug/hlrs-{address}/exports"))?;
+    let lines = text.lines().filter(|line| line.starts_with("set aside "));
+    Ok(lines.map(str::to_owned).collect())
+}
+
 pub fn an_importer_keeps_what_it_does_not_let_go_of(_: &Context) -> Outcome {
     let pair = Pair::new()?;
     let device = &pair.device;
@@ -61,13 +84,25 @@ pub fn an_importer_keeps_what_it_does_not_let_go_of(_: &Context) -> Outcome {
         .map(&dmabuf, &pair.importer.address, Kind::NeverUnmap)?;
 
     let mut log = Log::from_now()?;
+    let named = format!("{} does not let go", pair.importer.address);
     check_errno!(buffer.revoke(), TIMEDOUT, "with an importer that stays");
-    check_errno!(buffer.revoke(), TIMEDOUT, "again");
+    check_eq!(log.count(&named), 1, "reports that name the importer");
+    is_quarantined(&pair, 1)?;
+    // It was named; another one that does not let go, later, was not.
+    buffer.undo_revoke()?;
+    let second = pair
+        .importers
+        .map(&dmabuf, &pair.importer.address, Kind::NeverUnmap)?;
+    check_errno!(buffer.revoke(), TIMEDOUT, "with two that stay");
     check_eq!(
-        log.count(&format!("{} does not let go", pair.importer.address)),
+        log.count(&named),
         1,
-        "reports that name the importer"
+        "reports that name the second importer"
     );
+    is_quarantined(&pair, 2)?;
+    second.unmap().map_err(Stop::failed)?;
+    second.detach().map_err(Stop::failed)?;
+    is_quarantined(&pair, 1)?;
     drop((buffer, dmabuf));
     cards::settles(device, before + SIZE)?;
 
@@ -98,28 +133,48 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
     // This one lets go, so that nothing of it is set aside.
     let (other, other_dmabuf) = pair.shared(MIB)?;
     let good = map(&other_dmabuf, Kind::Dynamic)?;
+    // This one has not ended its work.
+    let (slow, slow_dmabuf) = pair.shared(MIB)?;
+    let slow_importer = map(&slow_dmabuf, Kind::Dynamic)?;
+    slow_importer.fence(LONG, Usage::Write)?;
 
     let mut log = Log::from_now()?;
     let bound = Unbound(address);
     driver::unbind(address)?;
-    check_eq!(log.count("does not let go"), 2, "reports");
+    // The one with the work has not unmapped yet.
+    check_eq!(log.count("does not let go"), 3, "reports");
     check!(!good.state()?.mapped, "the good one is still mapped");
-    drop((buffer, other, dmabuf, part, other_dmabuf));
+    drop((buffer, other, dmabuf, part, other_dmabuf, slow, slow_dmabuf));
     drop(bound);
 
     let device = driver::wait_node(address)?.open()?;
-    cards::settles(&device, SIZE)?;
+    cards::settles(&device, SIZE + MIB)?;
+    let lines = set_aside(address)?;
+    let is_of = |size: u64, who: &str| {
+        let sizes = lines
+            .iter()
+            .filter(|line| line.contains(who))
+            .filter_map(|line| line.split(' ').nth(5)?.parse::<u64>().ok());
+        sizes.sum::<u64>() == size
+    };
+    check!(
+        is_of(SIZE + MIB, &pair.importer.address),
+        "debugfs of another binding: {lines:?}"
+    );
+    slow_importer.signal().map_err(Stop::failed)?;
+    slow_importer.detach().map_err(Stop::failed)?;
+    // What had a handle goes with the last of the old binding's files.
+    cards::settles(&device, SIZE + MIB)?;
     let others = take_the_rest(&device)?;
     writes_reach_nobody(&importer, &others)?;
     drop(others);
 
     importer.unmap().map_err(Stop::failed)?;
     importer.detach().map_err(Stop::failed)?;
-    cards::settles(&device, SIZE)?;
+    cards::settles(&device, SIZE + MIB)?;
     second.unmap().map_err(Stop::failed)?;
     second.detach().map_err(Stop::failed)?;
     good.detach().map_err(Stop::failed)?;
-    // The buffer of the old binding goes with the last of its files.
     drop(pair);
     cards::settles(&device, 0)?;
     let all = exhaust(&device, Place::Visible, SIZE)?;

@@ -74,6 +74,21 @@ fn was_invalidated(import: &Import<'_>) -> Outcome {
     Ok(())
 }
 
+/// Debugfs says of it that it has something that it should not have any more.
+fn is_told_of(pair: &Pair, import: &Import<'_>) -> Outcome {
+    let exports = pair.exporter.exports().unwrap_or_default();
+    let quarantined: Vec<_> = exports
+        .iter()
+        .filter(|export| export.state == "quarantined")
+        .collect();
+    check!(
+        quarantined.len() == 1 && quarantined[0].importers.iter().any(|user| user.stale),
+        "after a reset, with {:?}: {exports:?}",
+        import.kind
+    );
+    Ok(())
+}
+
 pub fn reset_invalidates_every_kind(context: &Context) -> Outcome {
     let pair = Pair::new()?;
     let mut random = Random::new(context.seed);
@@ -98,6 +113,7 @@ pub fn reset_invalidates_every_kind(context: &Context) -> Outcome {
             "{kind:?}: the content after the reset"
         );
         if kind == Kind::NeverUnmap {
+            is_told_of(&pair, import)?;
             // The mapping that it should not have any more.
             if import.importer.reads()? {
                 let seen = import.importer.read(0, SIZE).map_err(Stop::failed)?;
