@@ -12,7 +12,8 @@
 //! - [`imports`]: what a device has imported.
 //! - [`own_imports`]: exports that came back to their device.
 //! - [`state`]: what a device has exported, and whether importers get mappings of it.
-//! - [`revoke`]: taking back what importers have.
+//! - [`revoke`]: taking back what importers have; [`lingering`]: what they work on when they have
+//!   let go of it.
 //! - [`owner`]: having a device to oneself, for importers that cannot be revoked.
 //! - [`report`]: what is exported, in debugfs.
 
@@ -22,6 +23,7 @@ mod export;
 mod import;
 mod imports;
 mod interconnect;
+mod lingering;
 mod link;
 mod native;
 mod own_imports;

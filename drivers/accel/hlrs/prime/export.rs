@@ -57,6 +57,7 @@ use super::{
     access::Access,
     admission::Attached,
     interconnect,
+    lingering,
     own_imports::OwnImports,
     state::Blocked, //
 };
@@ -100,6 +101,12 @@ impl Counted {
     /// The buffer has been counted, while its memory was locked or could not move any more.
     pub(super) fn from_counted(buffer: ARef<Buffer>) -> Self {
         Self(buffer)
+    }
+
+    /// The buffer, counted once more. It does not move, being counted.
+    pub(super) fn again(&self) -> Self {
+        self.0.exports.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
     }
 }
 
@@ -189,6 +196,11 @@ impl Export {
 
     /// The buffer behind the dma-buf.
     pub(super) fn buffer(&self) -> &ARef<Buffer> {
+        &self.buffer
+    }
+
+    /// The same, as it is counted.
+    pub(super) fn counted(&self) -> &Counted {
         &self.buffer
     }
 
@@ -328,6 +340,8 @@ impl Drop for Export {
                 self.buffer.size()
             );
             core::mem::forget(ARef::clone(&self.buffer));
+        } else {
+            lingering::keep(self);
         }
     }
 }

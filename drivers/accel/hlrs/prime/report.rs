@@ -18,13 +18,15 @@ use super::{
 };
 
 /// Writes a line for each dma-buf, and below it one for each importer; then one for all memory that
-/// somebody has although nothing is left of the driver that has exported it. Sleeps.
+/// somebody has, or works on, although nothing is left of its dma-buf, or of the driver that has
+/// exported it. Sleeps.
 pub(crate) fn exports(exports: &Exports, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for dma_buf in exports.iter() {
         if let Some(export) = dma_buf.exported_by::<Export>() {
             one_export(&dma_buf, export, f)?;
         }
     }
+    exports.lingering.report(f)?;
 
     let mut result = Ok(());
     p2pdma::for_each_retained(&exports.window, |range, who| {

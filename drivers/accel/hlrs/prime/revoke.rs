@@ -59,6 +59,7 @@ pub(crate) fn allow_all(dev: &HlrsDevice) {
 pub(crate) fn revoke_all(dev: &HlrsDevice) {
     dev.exports.blocked.add(Reason::Gone);
     let _ = take_back(dev, |_| true, retain);
+    dev.exports.lingering.retain();
 }
 
 /// Takes back what the file of `client` has exported of `buffer`. Sleeps.

@@ -25,6 +25,7 @@ use kernel_ext::dma_buf::{
 
 use super::{
     imports::Imports,
+    lingering::Lingering,
     owner::Ownership, //
 };
 
@@ -74,10 +75,14 @@ impl Blocked {
 }
 
 /// What a device has exported.
+#[pin_data]
 pub(crate) struct Exports {
     pub(super) list: Arc<ExportList>,
     /// What holds for all of it.
     pub(crate) blocked: Blocked,
+    /// What is not exported any more, and still worked on.
+    #[pin]
+    pub(super) lingering: Lingering,
     /// The physical addresses of LMEM.
     pub(super) window: Range<PhysAddr>,
 }
@@ -87,14 +92,17 @@ impl Exports {
     ///
     /// `window` are the physical addresses at which peers access LMEM.
     pub(crate) fn new(window: Range<PhysAddr>) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                list: ExportList::new()?,
+        let list = ExportList::new()?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                list,
                 blocked: Blocked::new(),
+                lingering <- Lingering::new(),
                 window,
-            },
+            }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// The dma-bufs that exist. Sleeps.

@@ -58,6 +58,7 @@ use ownership::only_the_owner_has_pinned_importers;
 use ownership::pinned_importers_are_refused;
 use quarantine::an_importer_keeps_what_it_does_not_let_go_of;
 use quarantine::another_binding_does_not_get_it_either;
+use quarantine::memory_is_kept_until_the_work_on_it_ends;
 use revoke::reset_invalidates_every_kind;
 use revoke::resets_while_importers_work;
 use revoke::unbind_revokes_every_kind;
@@ -91,6 +92,7 @@ pub fn tests() -> Vec<Test> {
         unbind_waits_for_fences: 120,
         unbind_does_not_wait_for_ever: 120,
         an_importer_keeps_what_it_does_not_let_go_of: 120,
+        memory_is_kept_until_the_work_on_it_ends: 120,
         another_binding_does_not_get_it_either: 180,
         pinned_importers_are_refused: 120,
         only_the_owner_has_pinned_importers: 180,

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory that an importer does not let go of is not given to anybody else.
 
+use std::thread;
+use std::time::Duration;
+
+use hlrs::Access;
 use hlrs::Buffer;
 use hlrs::Device;
+use hlrs::DmaBuf;
 
 use super::Pair;
 use super::LONG;
@@ -21,7 +26,9 @@ use crate::system::importer::Attachment;
 use crate::system::importer::Kind;
 use crate::system::importer::Usage;
 use crate::system::log::Log;
+use crate::system::wait_until;
 use crate::system::MIB;
+use crate::system::REACTION;
 
 const SIZE: u64 = 6 * MIB;
 const OTHERS: u64 = 0x0123_4567_89ab_cdef;
@@ -72,6 +79,53 @@ fn set_aside(address: &str) -> Outcome<Vec<String>> {
     let text = std::fs::read_to_string(format!("/sys/kernel/debug/hlrs-{address}/exports"))?;
     let lines = text.lines().filter(|line| line.starts_with("set aside "));
     Ok(lines.map(str::to_owned).collect())
+}
+
+/// A fence of an importer that has nothing to do with the buffer it gets into: there is nobody
+/// attached, and nothing mapped.
+fn worked_on(pair: &Pair, slow: &DmaBuf) -> Outcome<Buffer> {
+    let buffer = Place::Visible.create(&pair.device, SIZE)?;
+    // Not by PRIME, which keeps a dma-buf as long as there is a handle.
+    let dmabuf = buffer.dma_buf().create()?;
+    let fence = slow.export_sync_file(Access::Write)?;
+    dmabuf.import_sync_file(&fence, Access::Read)?;
+    Ok(buffer)
+}
+
+pub fn memory_is_kept_until_the_work_on_it_ends(_: &Context) -> Outcome {
+    let pair = Pair::new()?;
+    let (_slow, slow_dmabuf) = pair.shared(MIB)?;
+    let importer = pair
+        .importers
+        .map(&slow_dmabuf, &pair.importer.address, Kind::Dynamic)?;
+    importer.fence(LONG, Usage::Write)?;
+    let before = cards::used(&pair.device)?;
+
+    let buffer = worked_on(&pair, &slow_dmabuf)?;
+    wait_until("it is set aside", REACTION, || {
+        set_aside(&pair.exporter.address).is_ok_and(|lines| lines.len() == 1)
+    })?;
+    drop(buffer);
+    // Whatever frees memory late has done so.
+    drop(Place::Lmem.create(&pair.device, 4096)?);
+    thread::sleep(Duration::from_millis(50));
+    check_eq!(
+        cards::used(&pair.device)?,
+        before + SIZE,
+        "memory in use while somebody works on it"
+    );
+    let lines = set_aside(&pair.exporter.address)?;
+    let size = format!("size {SIZE} ");
+    check!(
+        lines.len() == 1
+            && lines[0].contains(&size)
+            && lines[0].contains("work of hlrs-test-importer has not ended"),
+        "debugfs: {lines:?}"
+    );
+    importer.signal().map_err(Stop::failed)?;
+    cards::settles(&pair.device, before)?;
+    check_eq!(set_aside(&pair.exporter.address)?.len(), 0, "in the end");
+    Ok(())
 }
 
 pub fn an_importer_keeps_what_it_does_not_let_go_of(_: &Context) -> Outcome {
@@ -133,10 +187,11 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
     // This one lets go, so that nothing of it is set aside.
     let (other, other_dmabuf) = pair.shared(MIB)?;
     let good = map(&other_dmabuf, Kind::Dynamic)?;
-    // This one has not ended its work.
+    // Nobody has this one any more, but there is work on it that has not ended.
     let (slow, slow_dmabuf) = pair.shared(MIB)?;
     let slow_importer = map(&slow_dmabuf, Kind::Dynamic)?;
     slow_importer.fence(LONG, Usage::Write)?;
+    drop(worked_on(&pair, &slow_dmabuf)?);
 
     let mut log = Log::from_now()?;
     let bound = Unbound(address);
@@ -148,7 +203,7 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
     drop(bound);
 
     let device = driver::wait_node(address)?.open()?;
-    cards::settles(&device, SIZE + MIB)?;
+    cards::settles(&device, 2 * SIZE + MIB)?;
     let lines = set_aside(address)?;
     let is_of = |size: u64, who: &str| {
         let sizes = lines
@@ -158,7 +213,8 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
         sizes.sum::<u64>() == size
     };
     check!(
-        is_of(SIZE + MIB, &pair.importer.address),
+        is_of(SIZE + MIB, &pair.importer.address)
+            && is_of(SIZE, "work that has not ended"),
         "debugfs of another binding: {lines:?}"
     );
     slow_importer.signal().map_err(Stop::failed)?;
