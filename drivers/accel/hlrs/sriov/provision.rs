@@ -20,9 +20,12 @@ use kernel::{
         Mutex, //
     },
 };
-use kernel_ext::pci::{
-    DeviceExt,
-    Sriov, //
+use kernel_ext::{
+    dma_buf::Deadline,
+    pci::{
+        DeviceExt,
+        Sriov, //
+    },
 };
 
 use super::{
@@ -304,9 +307,12 @@ impl Provisioning {
     /// Takes back the memory of all VFs, which are disabled. Sleeps.
     ///
     /// The PF itself uses none of it any more when it is free again. What its engines do not let go
-    /// of in time stays taken until they do.
+    /// of in time stays taken until they do; the time is one for all VFs.
     fn release(&self) {
-        for number in (1..=self.total_vfs()).filter_map(VfId::new) {
+        let deadline = Deadline::new(crate::revoke_timeout_ms());
+        let numbers = || (1..=self.total_vfs()).filter_map(VfId::new);
+
+        for number in numbers() {
             let record = match self.vfs.lock().get_mut(number.index()) {
                 Some(vf) => {
                     if vf.size > 0 {
@@ -315,21 +321,28 @@ impl Provisioning {
                         let _ = lmtt::program(&self.hw, number, &[]);
                     }
                     vf.taken = None;
-                    vf.record.take()
+                    vf.record.clone()
                 }
                 None => None,
             };
 
-            // This takes reservation locks, and waits.
+            // This takes reservation locks.
             if let Some(record) = record {
                 record.close();
                 self.imports.invalidate(&record);
-                if record.wait_for_holds(crate::revoke_timeout_ms()).is_err() {
-                    pr_warn!(
-                        "jobs that use the memory of {} do not end; it is set aside until they do\n",
-                        number
-                    );
-                }
+            }
+        }
+
+        for number in numbers() {
+            let mut vfs = self.vfs.lock();
+            let record = vfs.get_mut(number.index()).and_then(|vf| vf.record.take());
+
+            drop(vfs);
+            if record.is_some_and(|record| record.wait_for_holds(&deadline).is_err()) {
+                pr_warn!(
+                    "jobs that use the memory of {} do not end; it is set aside until they do\n",
+                    number
+                );
             }
             if let Some(vf) = self.vfs.lock().get_mut(number.index()) {
                 vf.size = 0;

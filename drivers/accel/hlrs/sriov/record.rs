@@ -25,6 +25,8 @@ use kernel::{
     time::Delta, //
 };
 
+use kernel_ext::dma_buf::Deadline;
+
 use crate::{
     hw::VfId,
     lmem::{
@@ -186,15 +188,15 @@ impl Record {
         self.state.lock().suspended = suspended;
     }
 
-    /// Waits until nobody has a hold, for at most `timeout_ms` milliseconds. Sleeps.
+    /// Waits until nobody has a hold, or `deadline` is over. Sleeps.
     ///
     /// Fails with `ETIMEDOUT`. Only for a record that is closed the answer stays right.
-    pub(crate) fn wait_for_holds(&self, timeout_ms: u32) -> Result {
+    pub(crate) fn wait_for_holds(&self, deadline: &Deadline) -> Result {
         read_poll_timeout(
             || Ok(self.holds.load(Ordering::Acquire)),
             |holds| *holds == 0,
             POLL,
-            Delta::from_millis(i64::from(timeout_ms)),
+            Delta::from_millis(i64::from(deadline.left_ms())),
         )
         .map(|_| ())
     }

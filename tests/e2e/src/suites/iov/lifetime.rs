@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use hlrs::Errno;
 
@@ -23,11 +24,14 @@ use crate::harness::Outcome;
 use crate::harness::Test;
 use crate::suites::faults::inject::Injected;
 use crate::suites::faults::Injection;
+use crate::suites::reset::inject;
 use crate::suites::reset::reset;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::system::driver;
+use crate::system::driver::Parameters;
 use crate::system::driver::Unbound;
+use crate::system::log::Log;
 use crate::system::machine::Slot;
 use crate::system::random::Random;
 use crate::system::space::Space;
@@ -43,12 +47,17 @@ pub fn tests() -> Vec<Test> {
         resets_of_either_side: 180,
         the_exporters_driver_goes: 120,
         functions_are_disabled: 180,
+        a_job_outlives_its_function: 180,
         the_card_is_pulled_out: 180,
         allocations_that_fail: 300,
     ]
 }
 
 const QUOTA: u64 = 6 * GRANULE;
+
+/// Timers of the kernel can be early by the length of a tick.
+const TICK: Duration = Duration::from_millis(20);
+
 const BASE: u64 = 1 << 40;
 
 /// Work with the window is refused, by handle and by address.
@@ -239,6 +248,51 @@ fn functions_are_disabled(context: &Context) -> Outcome {
         }
         cards::holds_pattern("new memory, later", &all, 0)?;
     }
+    Ok(())
+}
+
+/// Longest time of a job, and the time that importers get, in a test.
+const JOB_TIMEOUT: Duration = Duration::from_secs(60);
+const REVOKE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A job of the PF on memory of a function that is disabled: nobody waits for it any longer than
+/// for importers, and nobody gets the memory before it has ended.
+fn a_job_outlives_its_function(context: &Context) -> Outcome {
+    let _loaded = Parameters::load(&[
+        &format!("job_timeout_ms={}", JOB_TIMEOUT.as_millis()),
+        &format!("revoke_timeout_ms={}", REVOKE_TIMEOUT.as_millis()),
+    ])?;
+    let card = Card::new(&[QUOTA])?;
+    let vf = card.vf(1)?;
+    let (_, window, _) = shared(&card, &vf, MIB, &mut Random::new(context.seed))?;
+    window.fill(0, MIB, 1)?;
+    let before = cards::used(&card.pf)?;
+
+    let mut log = Log::from_now()?;
+    let start = Instant::now();
+    inject(&card.vfs.node, "hang")?;
+    let _job = window.fill_async(0, MIB, 2)?;
+    drop(vf);
+    card.vfs.clear()?;
+    let took = start.elapsed();
+    // The driver of the function has waited, and then that of the PF.
+    check!(
+        took + TICK >= REVOKE_TIMEOUT && took < JOB_TIMEOUT / 4,
+        "disabling the function took {took:?}"
+    );
+    check_eq!(
+        log.count("is set aside until they do"),
+        1,
+        "reports that the memory is set aside"
+    );
+    check_eq!(cards::used(&card.pf)?, before, "in use");
+    let lmem = card.pf.lmem()?;
+    let more = Place::Lmem.create(&card.pf, lmem.total - lmem.used + GRANULE);
+    check_errno!(more, NOSPC, "more than there is while it is set aside");
+    // This ends the job, and long before its time.
+    reset(&card.vfs.node.address)?;
+    cards::settles(&card.pf, before - QUOTA)?;
+    check!(start.elapsed() < JOB_TIMEOUT, "the job has timed out");
     Ok(())
 }
 
