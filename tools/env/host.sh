@@ -4,7 +4,7 @@
 
 host_missing() {
 	local packages=() pair
-	for pair in mmdebstrap:mmdebstrap bwrap:bubblewrap flock:util-linux sha256sum:coreutils; do
+	for pair in mmdebstrap:mmdebstrap bwrap:bubblewrap xz:xz-utils flock:util-linux sha256sum:coreutils; do
 		command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
 	done
 	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)

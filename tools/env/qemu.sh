@@ -27,11 +27,12 @@ qemu_dir() { printf '%s/qemu-%s' "$CACHE" "$(qemu_key)"; }
 qemu_binary() { printf '%s/qemu-system-x86_64' "$(qemu_dir)"; }
 
 # dpkg-source checks the files against the checksums of the .dsc, which apt
-# has verified against the archive's signature.
+# has verified against the archive's signature. It also looks for the key of the
+# uploader, which the root does not have, and says so.
 make_qemu_src() {
 	local part=$1
 	mkdir -p "$part"
-	"$HLRS_TOP/tools/env/enter" sh -ec "dpkg-source --no-check -x /usr/src/packages/qemu_*.dsc '$part/source'
+	"$HLRS_TOP/tools/env/enter" sh -ec "dpkg-source -x /usr/src/packages/qemu_*.dsc '$part/source'
 		for patch in '$qemu_patches'/*.patch; do patch -d '$part/source' -p1 <\"\$patch\"; done"
 }
 
