@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Suites beside the guests: time limits, exit statuses, lost results."""
 
-import os
 import tempfile
 import time
 import types
@@ -60,63 +59,6 @@ class Host(unittest.TestCase):
         results = run("echo 1..2; echo ok 1 a; sleep 60 | sleep 60", limit=1)
         self.assertLess(time.monotonic() - start, 20)
         self.assertEqual(results, [("a", ktap.PASS), ("plan", ktap.FAIL), ("time limit", ktap.FAIL)])
-
-
-class Key(unittest.TestCase):
-    """The keys of the cache, computed by the shell library itself."""
-
-    @staticmethod
-    def shell(script):
-        import subprocess
-
-        return subprocess.run(
-            ["bash", "-c", f'. "$HLRS_TOP/tools/env/lib.sh"; {script}'],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ,
-        )
-
-    def test_same_input_same_key(self):
-        self.assertEqual(self.shell("key_of a b").stdout, self.shell("key_of a b").stdout)
-
-    def test_other_input_other_key(self):
-        keys = {self.shell(f"key_of {words}").stdout for words in ("a b", "a c", "ab", "b a", "''")}
-        self.assertEqual(len(keys), 5)
-
-    def test_bad_cache_folders(self):
-        for folder, message in (
-            ("relative", "must be an absolute path"),
-            ("/tmp/a b", "must not contain blanks"),
-            ("$HLRS_TOP/build/cache", "must lie outside the checkout"),
-            ("/proc/nowhere", "cannot create"),
-        ):
-            with self.subTest(folder):
-                result = self.shell(f'HLRS_CACHE="{folder}"; cache_dir')
-                self.assertNotEqual(result.returncode, 0)
-                self.assertIn(message, result.stderr)
-
-    def test_two_runs_do_not_make_a_piece_at_once(self):
-        with tempfile.TemporaryDirectory() as folder:
-            script = f"""
-                CACHE={folder}; mkdir -p {folder}/locks
-                step() {{ echo start; sleep 0.3; echo end; }}
-                with_lock x step 2>/dev/null & with_lock x step 2>/dev/null & wait
-            """
-            self.assertEqual(self.shell(script).stdout.split(), ["start", "end", "start", "end"])
-
-    def test_failed_step_shows_its_log(self):
-        with tempfile.TemporaryDirectory() as folder:
-            script = f"""
-                set -e; step() {{ echo the reason; return 4; }}
-                run_logged thing {folder}/log count_none '' step
-                echo not reached
-            """
-            result = self.shell(script)
-            self.assertNotEqual(result.returncode, 0)
-            self.assertNotIn("not reached", result.stdout)
-            self.assertIn("the reason", result.stderr)
-            self.assertIn(f"{folder}/log", result.stderr)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,33 @@ note() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # The cache: outside the checkout, absolute, writable, and no blanks or colons
-# in its path, which neither Kbuild nor QEMU's configure would survive.
+# in its path, which neither Kbuild nor QEMU's configure would survive. What
+# counts is where symbolic links lead.
 cache_dir() {
-	local dir=${HLRS_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/hlrs}
-	case $dir in
+	local given dir from=HLRS_CACHE
+	if [ -n "${HLRS_CACHE:-}" ]; then
+		given=$HLRS_CACHE
+	elif [ -n "${XDG_CACHE_HOME:-}" ]; then
+		from=XDG_CACHE_HOME given=$XDG_CACHE_HOME/hlrs
+	elif [ -n "${HOME:-}" ]; then
+		from=HOME given=$HOME/.cache/hlrs
+	else
+		die "HOME is not set; say with HLRS_CACHE= where the cache is to be"
+	fi
+	case $given in
 	/*) ;;
-	*) die "HLRS_CACHE must be an absolute path, not '$dir'" ;;
+	*) die "$from must be an absolute path, not '${!from}'" ;;
 	esac
+	dir=$(realpath -m -- "$given") || die "$from: '$given' leads nowhere"
 	case $dir in
-	*[!A-Za-z0-9/._+@=,~-]*) die "HLRS_CACHE must not contain blanks or special characters: '$dir'" ;;
+	*[!A-Za-z0-9/._+@=,~-]*) die "the path of the cache must not contain blanks or special characters: '$dir', from $from" ;;
 	esac
 	case $dir/ in
-	"$HLRS_TOP"/*) die "HLRS_CACHE must lie outside the checkout, not in '$dir'" ;;
+	"$(cd "$HLRS_TOP" && pwd -P)"/*) die "the cache must lie outside the checkout, not in '$dir' (from $from)" ;;
 	esac
-	mkdir -p "$dir" 2>/dev/null || die "HLRS_CACHE: cannot create '$dir'"
-	[ -w "$dir" ] || die "HLRS_CACHE: '$dir' is not writable"
-	(cd "$dir" && pwd -P)
+	mkdir -p "$dir" 2>/dev/null || die "$from: cannot create '$dir'"
+	[ -w "$dir" ] || die "$from: '$dir' is not writable"
+	printf '%s\n' "$dir"
 }
 
 init_cache() {
