@@ -56,8 +56,5 @@ help:
 #:   V=1                        print each test
 #:   HLRS_CACHE=dir             the cache; default ~/.cache/hlrs
 
-env demo test soak bench shell check modules install distclean:
+env demo test soak bench shell check modules install clean distclean:
 	@tools/make $@
-
-clean:
-	rm -rf build

@@ -4,7 +4,10 @@
 import os
 import subprocess
 import tempfile
+import threading
 import unittest
+
+import environment
 
 TOP = os.environ["HLRS_TOP"]
 
@@ -78,11 +81,46 @@ class Locks(unittest.TestCase):
     def test_two_runs_do_not_make_a_piece_at_once(self):
         with tempfile.TemporaryDirectory() as folder:
             script = f"""
-                CACHE={folder}; mkdir -p {folder}/locks
+                CACHE={folder}
                 step() {{ echo start; sleep 0.3; echo end; }}
                 with_lock x step 2>/dev/null & with_lock x step 2>/dev/null & wait
             """
             self.assertEqual(shell(script).stdout.split(), ["start", "end", "start", "end"])
+
+    def test_a_lock_whose_file_was_removed_is_made_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = f"""
+                remove() {{ sleep 0.3; rm -r {folder}/locks; }}
+                CACHE={folder}
+                with_lock x remove &
+                sleep 0.1
+                with_lock x ls {folder}/locks
+            """
+            self.assertEqual(shell(script).stdout, "x\n")
+
+    def test_the_harness_reads_under_the_locks_of_the_scripts(self):
+        with tempfile.TemporaryDirectory() as folder:
+            env = environment.Environment.__new__(environment.Environment)
+            env.build = folder
+            process = subprocess.Popen(
+                ["bash", "-c", f'. "$HLRS_TOP/tools/env/lib.sh"; with_lock_of {folder}/.lock-x x sh -c "echo; cat"'],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            process.stdout.readline()
+            taken = threading.Event()
+
+            def take():
+                with env.lock("x"):
+                    taken.set()
+
+            thread = threading.Thread(target=take)
+            thread.start()
+            self.assertFalse(taken.wait(0.2))
+            process.communicate("", timeout=10)
+            self.assertTrue(taken.wait(10))
+            thread.join()
 
 
 class Steps(unittest.TestCase):

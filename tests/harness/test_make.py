@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 """tools/make: what is wrong with a command line is said at once, before anything
-is made."""
+is made; and runs that would be in each other's way are not."""
 
+import contextlib
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import machine
 
 TOP = os.environ["HLRS_TOP"]
 
-# Instead of making something: notes that.
+# Instead of making something: notes that, and lets the test decide when it ends.
 PREPARE = """#!/bin/sh
 echo "$@" >>"$TEST_FOLDER/prepared"
+while [ -e "$TEST_FOLDER/hold" ]; do sleep 0.05; done
 exit 3
 """
 
@@ -115,6 +119,23 @@ class Checkout:
         except FileNotFoundError:
             return []
 
+    def hold(self, test):
+        """What is started from now on does not end before release()."""
+        open(os.path.join(self.folder, "hold"), "w", encoding="utf-8").close()
+        test.addCleanup(self.release)
+
+    def release(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.folder, "hold"))
+
+
+def wait_until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("it did not happen within 10 s")
+        time.sleep(0.02)
+
 
 class Inputs(unittest.TestCase):
     def test_bad_ones_are_refused_before_anything_is_made(self):
@@ -148,6 +169,60 @@ class Inputs(unittest.TestCase):
             exclusive = re.search(r'^BUILD_EXCLUSIVE_CONFIG="(.*)"', conf.read(), re.MULTILINE).group(1)
         self.assertEqual(re.findall(r"`(\w+)`", needs), kernel_options())
         self.assertEqual(exclusive.split(), [f"CONFIG_{option}" for option in kernel_options()])
+
+
+class Together(unittest.TestCase):
+    def setUp(self):
+        self.checkout = Checkout(self)
+        self.checkout.hold(self)
+        self.first = self.checkout.start("test SUITE=harness")
+        wait_until(self.checkout.prepared)
+
+    def end(self):
+        self.checkout.release()
+        self.first.communicate(timeout=20)
+
+    def test_second_of_a_kind_waits(self):
+        second = self.checkout.start("test SUITE=device")
+        wait_until(lambda: select.select([second.stdout], [], [], 0)[0])
+        self.assertIn("make test: waiting for the end of another one", second.stdout.readline())
+        other = self.checkout.start("bench")
+        wait_until(lambda: len(self.checkout.prepared()) > 1)
+        self.assertEqual(self.checkout.prepared(), ["qemu", "demo"])
+        self.end()
+        second.communicate(timeout=20)
+        other.communicate(timeout=20)
+        self.assertEqual(self.checkout.prepared(), ["qemu", "demo", "qemu"])
+
+    def test_nothing_is_removed_under_a_run(self):
+        before = self.checkout.files()
+        for target in ("clean", "distclean"):
+            status, out = self.checkout.make(target)
+            self.assertNotEqual(status, 0)
+            self.assertIn("error: something runs", out)
+        self.assertLessEqual(before, self.checkout.files())
+        self.end()
+        self.assertEqual(self.checkout.make("clean"), (0, ""))
+        self.assertFalse(os.path.exists(self.checkout.path("build")))
+        self.assertEqual(self.checkout.make("distclean"), (0, ""))
+        self.assertFalse(os.path.exists(self.checkout.cache))
+
+    def test_the_cache_is_not_removed_under_a_run_of_another_checkout(self):
+        other = Checkout(self)
+        self.end()
+        os.makedirs(self.checkout.cache)
+        user = subprocess.Popen(
+            ["bash", "-c", '. "$HLRS_TOP/tools/env/lib.sh"; init_cache; echo; read -r'],
+            env={**os.environ, "HLRS_CACHE": self.checkout.cache},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        user.stdout.readline()
+        other.cache = self.checkout.cache
+        self.assertIn("error: something runs that uses the cache", other.make("distclean")[1])
+        user.communicate("\n", timeout=20)
+        self.assertEqual(other.make("distclean"), (0, ""))
 
 
 if __name__ == "__main__":

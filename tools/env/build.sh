@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # What is built from the checkout, into build/: the modules of a flavour and
 # the user space. Both are incremental and cost seconds when little changed.
+# The locks are also for reading what was made (tools/run/image.py).
 
 build_dir=$HLRS_TOP/build
 
@@ -16,7 +17,8 @@ run_modules() {
 }
 
 build_modules() {
-	failure_lines=150 run_logged "modules ($1)" "$build_dir/logs/modules-$1.log" count_none '' run_modules "$1" modules
+	failure_lines=150 with_lock_of "$build_dir/.lock-modules-$1" "modules ($1)" \
+		run_logged "modules ($1)" "$build_dir/logs/modules-$1.log" count_none '' run_modules "$1" modules
 }
 
 # Everything for the guest is linked statically: the guest has no libraries.
@@ -63,5 +65,6 @@ make_userspace() {
 }
 
 build_userspace() {
-	failure_lines=150 run_logged 'user space' "$build_dir/logs/userspace.log" count_none '' make_userspace
+	failure_lines=150 with_lock_of "$build_dir/.lock-userspace" 'user space' \
+		run_logged 'user space' "$build_dir/logs/userspace.log" count_none '' make_userspace
 }

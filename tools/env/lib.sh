@@ -46,23 +46,45 @@ init_cache() {
 	CACHE=$(cache_dir)
 	HLRS_CACHE=$CACHE
 	export CACHE HLRS_CACHE
-	mkdir -p "$CACHE/locks" "$CACHE/logs"
+	# For as long as this process and those that it starts need the cache.
+	lock "$CACHE/locks/in-use" -s "waiting until the cache has been removed: $CACHE"
+	mkdir -p "$CACHE/logs"
 }
 
 # key_of TEXT...: a name for what was made from TEXT.
 key_of() { printf '%s\n' "$@" | sha256sum | cut -c1-16; }
 
-# with_lock NAME COMMAND...: two runs never work on one piece at once. The
-# lock dies with the last process that holds it, so a killed run cannot leave
-# it behind.
-with_lock() {
-	local name=$1 fd
-	shift
-	exec {fd}>"$CACHE/locks/$name"
-	if ! flock -n "$fd"; then
-		note "$name: waiting for another run that is making it"
-		flock "$fd"
-	fi
+# lock FILE HOW MESSAGE: takes the lock FILE, alone (-x) or with others (-s), and
+# says MESSAGE if it has to wait. Its descriptor, in lock_fd, is inherited: the
+# lock ends with the last process that has it, so a killed run cannot leave it
+# behind. Who has it alone may remove the file; it is made again then.
+lock() {
+	lock_fd=
+	while [ -z "$lock_fd" ] || ! [ "$1" -ef "/proc/$BASHPID/fd/$lock_fd" ]; do
+		if [ -n "$lock_fd" ]; then exec {lock_fd}>&-; fi
+		mkdir -p "$(dirname "$1")"
+		exec {lock_fd}>>"$1"
+		if ! flock "$2" -n "$lock_fd"; then
+			note "$3"
+			flock "$2" "$lock_fd"
+		fi
+	done
+}
+
+# Takes the lock FILE alone, or fails at once.
+try_lock() {
+	exec {lock_fd}>>"$1" && flock -x -n "$lock_fd"
+}
+
+# with_lock NAME COMMAND...: two runs never work on one piece at once.
+with_lock() { with_lock_of "$CACHE/locks/$1" "$@"; }
+
+# with_lock_of FILE NAME COMMAND...
+with_lock_of() {
+	local file=$1 name=$2 fd
+	shift 2
+	lock "$file" -x "$name: waiting for another run that is making it"
+	fd=$lock_fd
 	"$@"
 	exec {fd}>&-
 }

@@ -109,7 +109,7 @@ def main():
     if unknown:
         sys.exit(f"error: BENCH: no benchmark '{unknown[0]}'; there are: {', '.join(row.name for row in rows)}")
     rows = [row for row in rows if not wanted or row.name in wanted]
-    initrd = image.make(env, "release", os.path.join(env.build, "guest/initramfs-release"))
+    initrd = image.make(env, "release", "bench")
     results, failed = [], False
     for row in rows:
         # A boot for each: what one leaves behind must not change another.

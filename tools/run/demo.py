@@ -29,7 +29,7 @@ def main():
             while chunk := source.read(1 << 20):
                 target.write(chunk)
             target.write(b"\0" * (-size % 512))
-    initrd = image.make(env, "release", os.path.join(env.build, "guest/initramfs-release"))
+    initrd = image.make(env, "release", "demo")
     folder = os.path.join(env.logs, "demo")
     print(f"demo: {os.path.basename(path)}, {size} bytes; starting the emulated machine", flush=True)
     guest = None

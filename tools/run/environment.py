@@ -2,6 +2,8 @@
 """Where things are: the checkout, and the pieces of the cache that the shell
 scripts of tools/env made and named."""
 
+import contextlib
+import fcntl
 import os
 import sys
 
@@ -12,6 +14,13 @@ class Environment:
         self.build = os.path.join(self.top, "build")
         self.logs = os.path.join(self.build, "logs")
         os.makedirs(self.logs, exist_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, name):
+        """The lock under which the shell scripts build a part of build/."""
+        with open(os.path.join(self.build, f".lock-{name}"), "a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def kernel(self, flavour):
         return _need(f"HLRS_KERNEL_{flavour.upper()}")

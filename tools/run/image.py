@@ -95,12 +95,18 @@ def _add_tree(cpio, source, target, keep=lambda name: True):
                 cpio.file(os.path.join(place, name), os.path.join(folder, name))
 
 
-def make(env, flavour, path):
-    """Writes the initramfs of a flavour to path, at once: another run in the
-    same checkout may be starting a guest from the one before."""
+def make(env, flavour, target):
+    """Writes the initramfs of a flavour for the guests of a target of make, which
+    has its own: another run in the checkout may build meanwhile."""
+    path = os.path.join(env.build, f"guest/initramfs-{target}-{flavour}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    unfinished = f"{path}.{os.getpid()}"
-    cpio = Cpio(unfinished)
+    with env.lock(f"modules-{flavour}"), env.lock("userspace"):
+        _write(env, flavour, path)
+    return path
+
+
+def _write(env, flavour, path):
+    cpio = Cpio(path)
     for name in ("dev", "proc", "sys", "tmp", "run", "root", "mnt", "usr/bin", "usr/sbin", "sbin", "bin"):
         cpio.directory(name)
     cpio.character("dev/console", 5, 1)
@@ -128,5 +134,3 @@ def make(env, flavour, path):
     # The file that the demo takes when it is not given one.
     cpio.file("usr/share/hlrs/default-input", os.path.join(env.top, "include/uapi/drm/hlrs_accel.h"), 0o644)
     cpio.close()
-    os.replace(unfinished, path)
-    return path

@@ -291,7 +291,7 @@ def main():
     run.report.say(f"{len(selected)} suites, {options.flavour} kernel, seed {options.seed}")
     groups = plan(selected, looks_everywhere(options), lanes())
     if any(kind == "guest" for kind, _, _ in groups):
-        run.initrd = image.make(env, options.flavour, os.path.join(env.build, f"guest/initramfs-{options.flavour}"))
+        run.initrd = image.make(env, options.flavour, os.path.basename(run.folder))
     with ThreadPoolExecutor(max_workers=lanes()) as pool:
         tasks = []
         for kind, name, group in groups:
