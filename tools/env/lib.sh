@@ -141,12 +141,36 @@ count_apt() {
 # shellcheck disable=SC2034 # read where a half-made piece can be used again
 interrupted=
 
+# Runs a step in a process group of its own, which ends with the process OWNER
+# that waits for it: also when that is killed and can do nothing about it.
+guarded() {
+	local owner=$1 group=$BASHPID guard
+	shift
+	(
+		trap 'kill "$!"; exit' TERM
+		while kill -0 "$owner"; do
+			sleep "$poll_interval" &
+			wait "$!"
+		done
+		trap - TERM
+		kill -TERM -- "-$group"
+	) >/dev/null 2>&1 &
+	guard=$!
+	# shellcheck disable=SC2064 # it is known now
+	trap "kill $guard 2>/dev/null" EXIT
+	"$@"
+}
+
+# Seconds between lines of progress where there is no terminal, and between looks
+# at whether a step has ended.
+progress_interval=10
+poll_interval=0.5
+
 # run_logged NAME LOG COUNTER ARGUMENT COMMAND...: runs COMMAND with its output
-# in LOG. Shows progress in place on a terminal and about every ten seconds
-# elsewhere; a failure shows the end of the log (failure_lines of it) and where
-# it is.
+# in LOG. Shows progress in place on a terminal and line by line elsewhere; a
+# failure shows the end of the log (failure_lines of it) and where it is.
 run_logged() {
-	local name=$1 log=$2 counter=$3 arg=$4 pid rc=0 start=$SECONDS last=$SECONDS text tty=
+	local name=$1 log=$2 counter=$3 arg=$4 owner=$BASHPID pid rc=0 start=$SECONDS last=$SECONDS text tty=
 	shift 4
 	mkdir -p "$(dirname "$log")"
 	: >"$log"
@@ -154,14 +178,17 @@ run_logged() {
 	# A process group of its own, so that an interrupted run can end the step
 	# with everything that it started.
 	set -m
-	"$@" >>"$log" 2>&1 </dev/null &
+	guarded "$owner" "$@" >>"$log" 2>&1 </dev/null &
 	pid=$!
 	set +m
-	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid"; exit 130' INT
-	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid"; exit 143' TERM
+	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid" || true; exit 129' HUP
+	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid" || true; exit 130' INT
+	trap 'interrupted=1; kill -TERM -- "-$pid" 2>/dev/null; wait "$pid" || true; exit 143' TERM
 	while kill -0 "$pid" 2>/dev/null; do
-		sleep 0.5
-		if [ -n "$tty" ] || [ $((SECONDS - last)) -ge 10 ]; then
+		sleep "$poll_interval"
+		# make was ended, and does not hand on what ended it.
+		if [ -n "${HLRS_RUN:-}" ] && ! kill -0 "$HLRS_RUN" 2>/dev/null; then kill -TERM "$owner"; fi
+		if [ -n "$tty" ] || [ $((SECONDS - last)) -ge "$progress_interval" ]; then
 			last=$SECONDS
 			text=$($counter "$log" "$arg")
 			if [ -n "$tty" ]; then
@@ -172,7 +199,7 @@ run_logged() {
 		fi
 	done
 	wait "$pid" || rc=$?
-	trap - INT TERM
+	trap - HUP INT TERM
 	if [ -n "$tty" ]; then printf '\r\033[K' >&2; fi
 	if [ "$rc" -ne 0 ]; then
 		note "$name: failed after $(elapsed "$start") (status $rc). The end of its log:"
