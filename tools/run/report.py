@@ -51,6 +51,15 @@ class Report:
                         print(f"      {line}")
             print(end="", flush=True)
 
+    def without_results(self, suites):
+        """Those that have not finished, and never will."""
+        with self._lock:
+            done = {suite for suite, _ in self.done}
+            without = [suite for suite in suites if suite not in done]
+            for suite in without:
+                self._running.pop(suite, None)
+            return without
+
     def end(self):
         """Prints the summary; returns the exit status."""
         self._stop.set()
@@ -64,6 +73,14 @@ class Report:
             print("To run them again:")
             for suite in dict.fromkeys(suite for suite, _ in failed):
                 print(f"  {self._again(suite)}")
+        try:
+            self._write()
+        except OSError as error:
+            print(f"the results could not be written: {error}")
+        print(totals(everything), flush=True)
+        return 1 if failed or not any(result.status == ktap.PASS for result in everything) else 0
+
+    def _write(self):
         with open(os.path.join(self._env.build, "test.json"), "w", encoding="utf-8") as out:
             json.dump(
                 [
@@ -74,8 +91,6 @@ class Report:
                 out,
                 indent=1,
             )
-        print(totals(everything), flush=True)
-        return 1 if failed or not any(result.status == ktap.PASS for result in everything) else 0
 
     def _tick(self):
         """A sign of life from suites that take long."""

@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import environment
@@ -27,7 +28,8 @@ class Run:
         self.env = env
         self.options = options
         self.report = report.Report(env, self.again, options.verbose)
-        self.folder = os.path.join(env.logs, "soak" if options.soak else "test")
+        self.target = "soak" if options.soak else "test"
+        self.folder = os.path.join(env.logs, self.target)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         self.initrd = None
@@ -37,7 +39,7 @@ class Run:
         self._lock = threading.Lock()
 
     def again(self, suite):
-        words = ["make", "soak" if self.options.soak else "test"]
+        words = ["make", self.target]
         words.append(f"SUITE={self._members.get(suite, suite)}")
         if self.options.flavour != "debug":
             words.append(f"FLAVOUR={self.options.flavour}")
@@ -65,6 +67,37 @@ class Run:
         """kmemleak is half as much work again. In a run of everything it is done
         for the suites that are about what is given back, and when."""
         return looks_everywhere(self.options) or all(suite.leaks for suite in group)
+
+    def execute(self, groups):
+        """Runs groups, some at a time. What goes wrong in the harness itself is a
+        failed result, not the end: the others still run, and there are totals."""
+        if any(kind == "guest" for kind, _, _ in groups):
+            try:
+                self.initrd = image.make(self.env, self.options.flavour, self.target)
+            except (Exception, SystemExit):
+                self._broken("all", [suite for _, _, group in groups for suite in group])
+                return
+        with ThreadPoolExecutor(max_workers=lanes()) as pool:
+            tasks = [(pool.submit(self._group, *group), group) for group in groups]
+            for task, (kind, name, group) in tasks:
+                try:
+                    task.result()
+                except (Exception, SystemExit):
+                    self._broken(name or kind, group)
+
+    def _group(self, kind, name, group):
+        if kind == "host":
+            host_suite.run_group(self, group)
+        else:
+            self.boot_group(name, group)
+
+    def _broken(self, name, group):
+        """To be called while the exception is handled."""
+        label = self._label(name, group, "harness")
+        without = self.report.without_results(suite.name for suite in group)
+        detail = traceback.format_exc().splitlines() + [f"no results of: {', '.join(without) or 'none'}"]
+        self.report.started(label)
+        self.report.finished(label, name, [ktap.Result("harness", ktap.FAIL, detail)])
 
     # -- Suites in a guest ---------------------------------------------------------------------
 
@@ -290,17 +323,7 @@ def main():
     start = time.monotonic()
     run.report.say(f"{len(selected)} suites, {options.flavour} kernel, seed {options.seed}")
     groups = plan(selected, looks_everywhere(options), lanes())
-    if any(kind == "guest" for kind, _, _ in groups):
-        run.initrd = image.make(env, options.flavour, os.path.basename(run.folder))
-    with ThreadPoolExecutor(max_workers=lanes()) as pool:
-        tasks = []
-        for kind, name, group in groups:
-            if kind == "host":
-                tasks.append(pool.submit(host_suite.run_group, run, group))
-            else:
-                tasks.append(pool.submit(run.boot_group, name, group))
-        for task in tasks:
-            task.result()
+    run.execute(groups)
     run.report.say(f"\n{time.monotonic() - start:.0f} s; logs in {os.path.relpath(run.folder, env.top)}")
     sys.exit(run.report.end())
 
