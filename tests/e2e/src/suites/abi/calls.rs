@@ -13,7 +13,6 @@ use crate::harness::Context;
 use crate::harness::Outcome;
 use crate::harness::Test;
 use crate::raw;
-use crate::skip;
 use crate::system::cards;
 use crate::system::cards::Place;
 use crate::tests;
@@ -159,9 +158,7 @@ fn shorter_and_longer_arguments(_: &Context) -> Outcome {
 /// Runs the example in C, which makes a round trip of its own.
 fn example(name: &str) -> Outcome {
     let program = std::env::current_exe()?.with_file_name(name);
-    if !program.exists() {
-        skip!("{} was not built", program.display());
-    }
+    check!(program.exists(), "{} was not built", program.display());
     let out = Command::new(&program)
         .arg(cards::first_node()?.path)
         .output()?;
