@@ -20,7 +20,7 @@ TOP = os.environ["HLRS_TOP"]
 PREPARE = """#!/bin/sh
 echo "$@" >>"$TEST_FOLDER/prepared"
 while [ -e "$TEST_FOLDER/hold" ]; do sleep 0.05; done
-exit 3
+[ "$1" = test ] || exit 3
 """
 
 COMMANDS = [
@@ -159,8 +159,9 @@ class Inputs(unittest.TestCase):
             ("demo INPUT=Makefile", "demo"),
         ):
             with self.subTest(command):
+                before = len(checkout.prepared())
                 checkout.make(command)
-                self.assertEqual(checkout.prepared()[-1:], [pieces])
+                self.assertEqual(checkout.prepared()[before : before + 1], [pieces])
 
     def test_what_a_kernel_needs_is_said_alike_everywhere(self):
         with open(os.path.join(TOP, "README.md"), encoding="utf-8") as page:
@@ -193,6 +194,16 @@ class Together(unittest.TestCase):
         second.communicate(timeout=20)
         other.communicate(timeout=20)
         self.assertEqual(self.checkout.prepared(), ["qemu", "demo", "qemu"])
+
+    def test_an_edit_during_a_run_does_no_harm(self):
+        with open(self.checkout.path("tools/make"), encoding="utf-8") as script:
+            text = script.read()
+        other = self.checkout.start("env")
+        wait_until(lambda: len(self.checkout.prepared()) > 1)
+        self.checkout.write("tools/make", "echo edited\n" * len(text))
+        self.end()
+        out, _ = other.communicate(timeout=20)
+        self.assertEqual((other.returncode, out), (0, ""))
 
     def test_nothing_is_removed_under_a_run(self):
         before = self.checkout.files()
