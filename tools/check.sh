@@ -10,12 +10,13 @@ linux=${HLRS_LINUX:?}
 out=build/check
 mkdir -p "$out"
 
-# Files of the project, tracked or about to be.
+# Files of the project, tracked or about to be. The root does not see the
+# repository that a worktree belongs to.
 list() {
-	if [ -e .git ]; then
+	if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then
 		git -c safe.directory='*' ls-files -co --exclude-standard
 	else
-		find . -path ./build -prune -o -type f -printf '%P\n'
+		find . \( -path ./build -o -path ./.git \) -prune -o -type f -printf '%P\n'
 	fi | while IFS= read -r file; do if [ -f "$file" ]; then printf '%s\n' "$file"; fi; done
 }
 
