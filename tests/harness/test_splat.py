@@ -146,17 +146,31 @@ unreferenced object 0xffff888003d57900 (size 64):
         self.assertEqual([time for time, _ in found], [10.0, 11.0])
         self.assertEqual([len(lines) for _, lines in found], [4, 2])
 
-    def test_devices_of_hot_unplug_are_known(self):
-        pci = """unreferenced object 0xffff888003d58000 (size 4096):
+    FUNCTION = """unreferenced object 0xffff888003d58000 (size 4096):
   comm "swapper/0", pid 1, jiffies 4294893046
   backtrace (crc 0):
-    kmalloc+0x1
+    kmemleak_alloc+0x33/0xa0
+    __kmalloc_cache_noprof+0x289/0x480
     pci_scan_single_device+0x92/0x320
-    {}+0x11a/0x390
+    pci_scan_slot+0x11a/0x390
 """
-        self.assertEqual(leaks(pci.format("pci_scan_slot"), None, 250), [])
-        self.assertEqual(len(leaks(pci.format("other"), None, 250)), 1)
-        self.assertEqual(len(leaks(pci.format("pci_scan_slot") + self.REPORT, None, 250)), 2)
+    ITS_CAPABILITY = FUNCTION.replace("    pci_scan_s", "    pci_iov_init+0x27a/0x1140\n    pci_scan_s", 1)
+
+    def test_functions_that_were_taken_away_with_vfs_are_known(self):
+        one = self.FUNCTION + self.ITS_CAPABILITY
+        self.assertEqual(leaks(one, None, 250, 1), [])
+        self.assertEqual(len(leaks(one + self.REPORT, None, 250, 1)), 2)
+        self.assertEqual(len(leaks(one.replace("pci_scan_slot", "other"), None, 250, 1)), 2)
+
+    def test_only_as_many_as_were_taken_away_so(self):
+        one = self.FUNCTION + 2 * self.ITS_CAPABILITY
+        self.assertEqual(len(leaks(one, None, 250)), 3)
+        self.assertEqual([len(leaks(3 * one, None, 250, count)) for count in (1, 2, 3, 4)], [6, 3, 0, 0])
+        self.assertEqual(len(leaks(self.ITS_CAPABILITY + one, None, 250, 1)), 1)
+
+    def test_what_was_taken_away_is_counted(self):
+        self.assertEqual(detect("hlrs-test: begin x", "hlrs-test: taken acc0, 3 VFs").taken_with_vfs, 1)
+        self.assertEqual(detect("hlrs-test: begin x", "pciehp: Slot(1): Card not present").taken_with_vfs, 0)
 
     def test_agent_notes_jiffies(self):
         detector = detect("[   12.000000] hlrs-test: jiffies 4294893546")

@@ -52,16 +52,15 @@ _KNOWN = [
 ]
 _KNOWN = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN]
 
-# The same for memory that is leaked.
-_KNOWN_LEAKS = [
-    # pciehp removes VFs before their PF, whose driver then finds none to give
-    # back the references of: a PF that was pulled out with VFs is never freed.
-    (r"pci_scan_single_device\+", r"pci_scan_slot\+"),
-]
-_KNOWN_LEAKS = [[re.compile(pattern) for pattern in patterns] for patterns in _KNOWN_LEAKS]
+# The same for memory that is leaked: pciehp removes VFs before their PF, whose
+# driver then finds none to give back the references of. A PF that was taken away
+# with VFs is never freed, and nothing but such a PF may be.
+_OF_A_FUNCTION = [[re.compile(pattern) for pattern in (r"pci_scan_single_device\+", r"pci_scan_slot\+")]]
+# The function itself. What else was allocated for it comes after it in the report.
+_FUNCTION = re.compile(r"\n\s*\w*alloc\w*\+\S+\n\s*pci_scan_single_device\+")
 
 _TIME = re.compile(r"^\[\s*(\d+\.\d+)\](?:\[[^]]*\])?\s?(.*)$")
-_MARK = re.compile(r"hlrs-test: (begin|end|jiffies) (.*)$")
+_MARK = re.compile(r"hlrs-test: (begin|end|jiffies|taken) (.*)$")
 # Requested failures announce themselves, with a stack trace; they are no report.
 _REQUESTED = re.compile(r"FAULT_INJECTION: forcing a failure")
 _END = re.compile(r"(---\[ end trace|</TASK>|^=+$)")
@@ -102,6 +101,8 @@ class Detector:
         self.time = 0.0
         # A pair of jiffies and the log's time, as the agent noted it.
         self.jiffies = None
+        # How often a PF was taken away that had VFs, as hlrs-machine noted it.
+        self.taken_with_vfs = 0
         self._open = None
         self._ended = False
         self._requested = False
@@ -166,6 +167,9 @@ class Detector:
             if name.isdigit():
                 self.jiffies = (int(name), self.time)
             return
+        if what == "taken":
+            self.taken_with_vfs += 1
+            return
         if what == "begin":
             self.running.append(name)
             self._last.append(self.time)
@@ -186,9 +190,10 @@ class Detector:
         return None
 
 
-def leaks(text, jiffies, hz):
-    """Splits a kmemleak report into (time, lines), in the time of the log;
-    jiffies is what a Detector noted. Known defects of the kernel are left out."""
+def leaks(text, jiffies, hz, taken_with_vfs=0):
+    """Splits a kmemleak report into (time, lines), in the time of the log; jiffies
+    and taken_with_vfs are what a Detector noted. As many PFs as were taken away with
+    VFs are left out: the kernel cannot free them."""
     known, then = jiffies or (0, 0.0)
     found = []
     for line in text.splitlines():
@@ -200,4 +205,13 @@ def leaks(text, jiffies, hz):
         stamp = re.search(r"jiffies (\d+)", line)
         if stamp:
             found[-1][0] = then + (int(stamp.group(1)) - known) / hz
-    return [(time, lines) for time, lines in found if not _are_all_in(lines, _KNOWN_LEAKS)]
+    kept, functions, excused = [], 0, False
+    for time, lines in found:
+        if _are_all_in(lines, _OF_A_FUNCTION):
+            if _FUNCTION.search("\n".join(lines)):
+                functions += 1
+                excused = functions <= taken_with_vfs
+            if excused:
+                continue
+        kept.append((time, lines))
+    return kept

@@ -210,7 +210,10 @@ class Run:
             results.append(ktap.Result("modules can be removed", ktap.FAIL if status else ktap.PASS, lines))
             if guest.leaks:
                 _, lines = guest.ask("leaks", 120 * self.options.slow)
-                results += self._leak_results(guest, "\n".join(lines))
+                text = "\n".join(lines)
+                with open(os.path.join(guest.folder, "kmemleak"), "w", encoding="utf-8") as out:
+                    out.write(text)
+                results += self._leak_results(guest, text)
         except GuestDied as error:
             guest.kill()
             results.append(ktap.Result("end", ktap.FAIL, [str(error), *guest.log_tail()]))
@@ -228,7 +231,7 @@ class Run:
 
     def _leak_results(self, guest, text):
         hz = config_hz(self.env.kernel("debug"))
-        found = splat.leaks(text, guest.detector.jiffies, hz)
+        found = splat.leaks(text, guest.detector.jiffies, hz, guest.detector.taken_with_vfs)
         if not found:
             return [ktap.Result("no memory is leaked", ktap.PASS)]
         results = []
