@@ -51,7 +51,7 @@ help:
 #:   make distclean             remove build/ and the cache as well
 #: Variables
 #:   FLAVOUR=release|debug      guest kernel of test, soak and shell
-#:   SEED=n ROUNDS=n            for random and repeated tests
+#:   SEED=n ROUNDS=n            for random and repeated tests; ROUNDS also for bench
 #:   SLOW=n                     multiply all time limits, for a slow or busy machine
 #:   V=1                        print each test
 #:   HLRS_CACHE=dir             the cache; default ~/.cache/hlrs

@@ -40,6 +40,7 @@ COMMANDS = [
     ("test DEBUG=2", "DEBUG must be 0 or 1, not '2'"),
     ("test SUITES=abi", "unknown variable 'SUITES'"),
     ("bench BENCH=tree", "BENCH: no benchmark 'tree'; there are: ioctl_empty "),
+    ("bench ROUNDS=0", "ROUNDS must be a number from 1 to 100, not '0'"),
     ("bench BENCH=ioctl_empty,", "BENCH: an empty name in 'ioctl_empty,'"),
     ("shell MACHINE=desk", "MACHINE: no machine 'desk'; there are: " + " ".join(machine.VARIANTS)),
     ("shell", "make shell needs a terminal"),

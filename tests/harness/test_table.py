@@ -155,6 +155,16 @@ class Bench(unittest.TestCase):
             with self.subTest(line), self.assertRaises(bench.BenchError):
                 bench.measurement(line)
 
+    def test_spread(self):
+        def figures(*pairs):
+            return [{"ours": ours, "peer": peer} for ours, peer in pairs]
+
+        self.assertEqual(bench.spread(figures((100, 7), (100, 7))), 0)
+        self.assertAlmostEqual(bench.spread(figures((100, 7), (102, 7), (101, 7))), 0.02)
+        self.assertAlmostEqual(bench.spread(figures((100, 10), (100, 9))), 1 / 9)
+        self.assertEqual(bench.spread(figures((0, 1), (0, 1))), 0)
+        self.assertEqual(bench.spread(figures((0, 1), (1, 1))), 1)
+
     def test_table(self):
         (row,) = bench.table("# c\nx 1.1 60 bench-x --rounds 5\n")
         self.assertEqual((row.name, row.target, row.limit, row.command), ("x", 1.1, 60, "bench-x --rounds 5"))

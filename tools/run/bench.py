@@ -97,6 +97,41 @@ def measure(guest, row):
     return found[0]
 
 
+# How far apart figures of one benchmark may be.
+TOLERANCE = 0.01
+
+
+def spread(results):
+    """How far apart measurements of one benchmark are, in parts of the least."""
+    return max(
+        (max(figures) - min(figures)) / min(figures) if min(figures) else float(max(figures) > 0)
+        for figures in ([result[whose] for result in results] for whose in ("ours", "peer"))
+    )
+
+
+def boot(env, row, initrd, name):
+    """One measurement, or None when it failed, which has been said then. A boot
+    for each: what one leaves behind must not change another."""
+    guest, result = None, None
+    try:
+        guest = Guest(
+            env, VARIANTS[row.machine], "release", initrd, os.path.join(env.logs, f"bench/{name}"), icount=True
+        )
+        guest.wait_ready()
+        result = measure(guest, row)
+    except (GuestDied, BenchError) as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        if guest and isinstance(error, GuestDied):
+            print("\n".join(guest.log_tail()), file=sys.stderr)
+    finally:
+        if guest:
+            guest.finish()
+            for found in guest.new_splats():
+                result = None
+                print("\n".join([f"{name}: {found.kind}", *found.lines]), file=sys.stderr)
+    return result
+
+
 def main():
     env = environment.Environment()
     with open(os.path.join(env.top, "tests/benches"), encoding="utf-8") as text:
@@ -110,26 +145,19 @@ def main():
         sys.exit(f"error: BENCH: no benchmark '{unknown[0]}'; there are: {', '.join(row.name for row in rows)}")
     rows = [row for row in rows if not wanted or row.name in wanted]
     initrd = image.make(env, "release", "bench")
+    rounds = int(sys.argv[2])
     results, failed = [], False
     for row in rows:
-        # A boot for each: what one leaves behind must not change another.
-        folder = os.path.join(env.logs, f"bench/{row.name}")
-        guest = None
-        try:
-            guest = Guest(env, VARIANTS[row.machine], "release", initrd, folder, icount=True)
-            guest.wait_ready()
-            results.append((row, measure(guest, row)))
-        except (GuestDied, BenchError) as error:
-            failed = True
-            print(f"{row.name}: {error}", file=sys.stderr, flush=True)
-            if guest and isinstance(error, GuestDied):
-                print("\n".join(guest.log_tail()), file=sys.stderr)
-        finally:
-            if guest:
-                guest.finish()
-                for found in guest.new_splats():
-                    failed = True
-                    print("\n".join([f"{row.name}: {found.kind}", *found.lines]), file=sys.stderr)
+        names = [row.name] + [f"{row.name}-{number}" for number in range(2, rounds + 1)]
+        found = [boot(env, row, initrd, name) for name in names]
+        failed = failed or None in found
+        found = [result for result in found if result]
+        if found:
+            results.append((row, found[0]))
+        if len(found) > 1:
+            apart = spread(found)
+            print(f"{row.name}: {len(found)} times, at most {apart:.2%} apart", flush=True)
+            failed = failed or apart > TOLERANCE
     print(f"{'benchmark':<24} {'ours':>12} {'peer':>12} {'unit':<6} {'ratio':>7} {'target':>7}  peer")
     for row, result in results:
         verdict = "" if result["ratio"] <= row.target else "  above its target"
