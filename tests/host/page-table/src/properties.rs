@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Random operations. `HLRS_SEED` repeats a run, `HLRS_ROUNDS` is the number of operations.
+//! Random operations. `HLRS_SEED` repeats a run, `HLRS_ROUNDS` is the number of operations;
+//! with `HLRS_SOAK=1` there are twenty times as many.
 
 use crate::{
     memory::{Memory, Page},
@@ -340,7 +341,8 @@ fn random_operations() {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |time| time.as_nanos() as u64)
     });
-    let rounds = variable("HLRS_ROUNDS").unwrap_or(100_000);
+    let soak = variable("HLRS_SOAK") == Some(1);
+    let rounds = variable("HLRS_ROUNDS").unwrap_or(if soak { 2_000_000 } else { 100_000 });
     println!("HLRS_SEED={seed} HLRS_ROUNDS={rounds}");
 
     let mut run = Run::new(seed);
