@@ -210,16 +210,16 @@ impl Provisioning {
     /// reset, who are the drivers of VFs if the bus is reset. Jobs end or time out; those that
     /// take longer than importers may are ended by the reset.
     pub(crate) fn suspend(&self) {
+        let deadline = Deadline::new(crate::revoke_timeout_ms());
+
         for record in self.records() {
             record.set_suspended(true);
             self.imports.invalidate(&record);
         }
 
-        let mut timeout_ms = crate::revoke_timeout_ms();
+        // Who does not let go in time finds the device in reset.
         for record in self.records() {
-            if record.wait_for_holds(timeout_ms).is_err() {
-                timeout_ms = 0;
-            }
+            let _ = record.wait_for_holds(&deadline);
         }
     }
 
