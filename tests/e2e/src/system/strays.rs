@@ -23,6 +23,8 @@ impl Known {
                     .and_then(|fd| fd.parse::<RawFd>().ok()),
             );
         }
+        // Not that of the directory: a stray may get its number.
+        open.retain(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok());
         Ok(Known(open))
     }
 

@@ -260,9 +260,9 @@ fn moves_that_fail(_: &Context) -> Outcome {
         },
         &mut |buffer| {
             known.close_others()?;
+            check_eq!(a.usage()?.exported, Some(0), "bytes exported");
             cards::holds_pattern("after an export", &buffer, 8)
         },
     )?;
-    check_eq!(a.usage()?.exported, Some(0), "bytes exported");
     cards::settles(&a, used)
 }
