@@ -123,17 +123,21 @@ impl Iterator for Vfs<'_> {
         let vendor = u32::from(self.pf.vendor_id().as_raw());
 
         loop {
+            let any = bindings::PCI_ANY_ID as u32;
+
             // SAFETY: `last` is null, or a device with a reference, which is dropped.
-            self.last =
-                unsafe { bindings::pci_get_device(vendor, bindings::PCI_ANY_ID as u32, self.last) };
+            self.last = unsafe { bindings::pci_get_device(vendor, any, self.last) };
             // SAFETY: The C function returns a device with a reference, of which `pci::Device` is a
             // transparent wrapper.
             let found: &pci::Device = unsafe { NonNull::new(self.last)?.cast().as_ref() };
 
+            if !found.is_virtfn() {
+                continue;
+            }
             // SAFETY: The field is that of a VF, which has a reference on its PF.
-            if found.is_virtfn()
-                && unsafe { (*self.last).__bindgen_anon_1.physfn } == self.pf.as_raw_ptr()
-            {
+            let pf = unsafe { (*self.last).__bindgen_anon_1.physfn };
+
+            if pf == self.pf.as_raw_ptr() {
                 return Some(found.into());
             }
         }

@@ -429,11 +429,10 @@ pub(in crate::dma_buf) unsafe fn find<'a>(
 pub(super) fn next(after: u64) -> Option<RecordRef> {
     let records = RECORDS.lock();
 
-    // SAFETY: All nodes are records, which stay while the list is locked.
-    let all = records
-        .list
-        .iter()
-        .map(|node| unsafe { node.cast::<Record>().as_ref() });
+    let all = records.list.iter().map(|node| {
+        // SAFETY: All nodes are records, which stay while the list is locked.
+        unsafe { node.cast::<Record>().as_ref() }
+    });
 
     // Who comes later is in front. A record in the list has at least the reference of its
     // attachment.

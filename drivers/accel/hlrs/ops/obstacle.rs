@@ -94,13 +94,10 @@ pub(crate) fn when_clear<R>(
 
         // What has come to nothing by then is found by the next call.
         match fence.wait_timeout(true, msecs_to_jiffies(LOOK_MS)) {
-            Ok(_) => {}
-            Err(e) if e == ETIMEDOUT => {
-                if deadline.as_ref().is_some_and(Deadline::is_over) {
-                    return Err(e);
-                }
-            }
-            Err(e) => return Err(e),
+            Err(e) if e != ETIMEDOUT => return Err(e),
+            // There may be other work by now, again and again.
+            _ if deadline.as_ref().is_some_and(Deadline::is_over) => return Err(ETIMEDOUT),
+            _ => {}
         }
     }
 }

@@ -94,7 +94,7 @@ impl Lingering {
                 number,
                 buffer: export.counted().again(),
                 bytes: export.size(),
-                process: export.process().clone(),
+                process: *export.process(),
                 since: Second::now(),
                 work: work.into(),
             },

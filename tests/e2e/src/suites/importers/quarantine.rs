@@ -213,8 +213,7 @@ pub fn another_binding_does_not_get_it_either(_: &Context) -> Outcome {
         sizes.sum::<u64>() == size
     };
     check!(
-        is_of(SIZE + MIB, &pair.importer.address)
-            && is_of(SIZE, "work that has not ended"),
+        is_of(SIZE + MIB, &pair.importer.address) && is_of(SIZE, "work that has not ended"),
         "debugfs of another binding: {lines:?}"
     );
     slow_importer.signal().map_err(Stop::failed)?;
