@@ -251,7 +251,10 @@ mod tests {
         let mask = if range.start > u64::from(u32::MAX) {
             u64::from(u32::MAX)
         } else {
-            (1 << range.start.ilog2()) - 1
+            // The highest bit of the address is beyond it.
+            u64::MAX
+                .checked_shr(range.start.leading_zeros() + 1)
+                .unwrap_or(0)
         };
 
         for client in [0, 1] {

@@ -6,7 +6,6 @@ use kernel::prelude::*;
 
 #[kunit_tests(ext_file_vfio)]
 mod tests {
-    use kernel::prelude::*;
     use kernel_ext::vfio::{
         Cause,
         ConfigWrite,

@@ -336,7 +336,7 @@ impl Maps<Iov> for Aware {
         matched: &IovMatch,
         _direction: DataDirection,
     ) -> Result<IovRanges> {
-        IovRanges::new([IovRange::new(matched.bar(), 0, (PAGES * PAGE_SIZE) as u64)].into_iter())
+        IovRanges::new([IovRange::new(matched.bar(), 0, (PAGES * PAGE_SIZE) as u64)])
     }
 }
 
