@@ -98,8 +98,10 @@ fn a_flood_does_not_drown_another_file(_: &Context) -> Outcome {
     let last = times(&few, &works)?.into_iter().max().unwrap_or(0);
     let flood = times(&many, &flood)?;
     let left = flood.iter().filter(|time| **time > last).count();
+    // If it were queues that took turns and not files, six rounds of 41 queues would leave none. The
+    // time between two of the six is the guest's, which a busy host makes longer.
     check!(
-        left >= 40,
+        left >= 20,
         "only {left} of 200 jobs of the flood were left when the other file's 6 had ended"
     );
     Ok(())
